@@ -1,0 +1,82 @@
+// Package block is the ground floor of lvrescue: read-only spans of bytes of which each
+// range is known to be data, proven zeros, bad or doubtful.
+//
+// Images, partitions, PVs and LVs are all a [Device]. A layer above another only has to
+// translate offsets in ReadAt and in Extents; what is lost below then comes out above, at
+// the right place and with its reason.
+//
+// All offsets and lengths in this package are bytes.
+package block
+
+import (
+	"fmt"
+	"io"
+	"iter"
+)
+
+// SectorSize is the unit of LVM2's and the kernel's on-disk addresses, in bytes.
+const SectorSize = 512
+
+// Device is a read-only, random-access span of bytes.
+//
+// ReadAt follows io.ReaderAt. A read that touches a bad range fails with a
+// *BadRangeError; the n bytes before that range are then valid.
+//
+// Extents tells what is known of [off, off+n), clipped to the device, before anything is
+// read: ordered, gapless, never empty ranges. A read the medium refuses later turns its
+// range bad on the way: the reader learns it from the error.
+type Device interface {
+	io.ReaderAt
+	Size() int64
+	Extents(off, n int64) iter.Seq[Extent]
+}
+
+// State says what a range of a Device is worth.
+type State uint8
+
+const (
+	Data     State = iota // readable as far as is known
+	Zero                  // proven zeros: need not be read
+	Doubtful              // delivered, but from evidence that conflicts or cannot be confirmed
+	Bad                   // not delivered
+)
+
+func (s State) String() string {
+	switch s {
+	case Data:
+		return "data"
+	case Zero:
+		return "zero"
+	case Doubtful:
+		return "doubtful"
+	case Bad:
+		return "bad"
+	}
+	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// Extent is a range of one state. Why is empty for data and zeros; for bad and doubtful
+// ranges it is the reason in plain words, the same string for all ranges of one cause, so
+// that ranges can be summed up by cause.
+type Extent struct {
+	Off, Len int64
+	State    State
+	Why      string
+}
+
+// End is the offset behind the extent.
+func (e Extent) End() int64 { return e.Off + e.Len }
+
+// BadRangeError reports the first bad range that a read touched. Off and Len are in the
+// coordinates of the device that was read.
+type BadRangeError struct {
+	Off, Len int64
+	Why      string
+	Err      error // the medium's own error, if there was one
+}
+
+func (e *BadRangeError) Error() string {
+	return fmt.Sprintf("bytes %d-%d cannot be read: %s", e.Off, e.Off+e.Len-1, e.Why)
+}
+
+func (e *BadRangeError) Unwrap() error { return e.Err }
