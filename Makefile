@@ -1,0 +1,39 @@
+# What each target needs is installed by fixtures/lab/setup.sh on Debian, as root.
+GO ?= go
+FUZZTIME ?= 10s
+PREFIX ?= /usr/local
+LAB := fixtures/lab/setup.sh
+
+.PHONY: all build test bench fuzz fixtures lint lab docs install
+
+all: build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o build/lvrescue ./cmd/lvrescue
+
+# All tests, those in the VM included: the lab is set up first.
+test: lab
+	$(GO) test -race -timeout 30m ./...
+
+lab:
+	bash $(LAB)
+
+bench: lab build
+	$(GO) run ./fixtures/bench
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Every fuzz target for FUZZTIME.
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+# Remakes all corpora with real LVM in the VM.
+fixtures: lab
+	$(GO) run ./fixtures/lab/make
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
