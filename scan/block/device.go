@@ -69,10 +69,15 @@ func (e Extent) End() int64 { return e.Off + e.Len }
 
 // BadRangeError reports the first bad range that a read touched. Off and Len are in the
 // coordinates of the device that was read.
+//
+// Coarse says that the medium refused the range as a whole, so that smaller reads may
+// still get parts of it; [ReadRange] tries. A layer that passes the error on with another
+// Off keeps Coarse.
 type BadRangeError struct {
 	Off, Len int64
 	Why      string
 	Err      error // the medium's own error, if there was one
+	Coarse   bool
 }
 
 func (e *BadRangeError) Error() string {
@@ -80,3 +85,30 @@ func (e *BadRangeError) Error() string {
 }
 
 func (e *BadRangeError) Unwrap() error { return e.Err }
+
+// Clip cuts [off, off+n) to a device of size bytes and returns the first byte of what is
+// left and the byte behind it. Whatever the input, 0 <= lo <= hi <= size.
+func Clip(size, off, n int64) (lo, hi int64) {
+	lo = min(max(off, 0), size)
+	switch {
+	case n <= 0:
+		return lo, lo
+	case off < 0: // cannot overflow: one is negative, the other is not
+		return lo, min(max(off+n, lo), size)
+	}
+	return lo, lo + min(n, size-lo)
+}
+
+// ClipRead cuts the buffer of a ReadAt to what a device of size bytes has at off. The
+// error is io.EOF when the buffer was longer than that, which the ReadAt must return in
+// the end if nothing worse happens.
+func ClipRead(size int64, p []byte, off int64) ([]byte, error) {
+	if off < 0 {
+		return nil, fmt.Errorf("read at negative offset %d", off)
+	}
+	lo, hi := Clip(size, off, int64(len(p)))
+	if n := int(hi - lo); n < len(p) {
+		return p[:n], io.EOF
+	}
+	return p, nil
+}

@@ -1,0 +1,172 @@
+package block
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"syscall"
+)
+
+// File is a source: a regular file or a block device, open for reading only.
+type File struct {
+	f     *os.File
+	name  string
+	size  int64
+	id    Identity
+	holes bool // regular file, so that the filesystem may tell of holes
+}
+
+// Open opens a source. Nothing else in lvrescue opens one, and nothing here can write:
+// the descriptor is read-only.
+//
+// The size is the file's, or what the kernel says of the block device, at this moment.
+func Open(path string) (*File, error) {
+	// Before the open, since opening a tape or a pipe has effects of its own.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKind(path, info.Mode()); err != nil {
+		return nil, err
+	}
+	f, err := openReadOnly(path)
+	if err != nil {
+		return nil, err
+	}
+	src, err := newFile(f, path)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return src, nil
+}
+
+// newFile looks at what was really opened.
+func newFile(f *os.File, path string) (*File, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKind(path, info.Mode()); err != nil {
+		return nil, err
+	}
+	src := &File{f: f, name: path, size: info.Size(), holes: info.Mode().IsRegular()}
+	if !src.holes {
+		if src.size, err = deviceSize(f); err != nil {
+			return nil, fmt.Errorf("%s: size of the block device: %w", path, err)
+		}
+	}
+	if src.id, err = identify(path, info); err != nil {
+		return nil, err
+	}
+	return src, nil
+}
+
+// checkKind refuses what is neither a regular file nor a block device.
+func checkKind(path string, mode fs.FileMode) error {
+	kind := ""
+	switch {
+	case mode.IsRegular(), mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
+		return nil
+	case mode.IsDir():
+		kind = "a directory"
+	case mode&fs.ModeCharDevice != 0:
+		kind = "a character device"
+	case mode&fs.ModeNamedPipe != 0:
+		kind = "a pipe"
+	case mode&fs.ModeSocket != 0:
+		kind = "a socket"
+	default:
+		kind = mode.Type().String()
+	}
+	return fmt.Errorf("%s: is %s; want a regular file or a block device", path, kind)
+}
+
+// Name is the path as it was given to Open.
+func (f *File) Name() string { return f.name }
+
+// Size is the size in bytes when the source was opened.
+func (f *File) Size() int64 { return f.size }
+
+// IsBlockDevice says whether the source is a block device, not a regular file.
+func (f *File) IsBlockDevice() bool { return !f.holes }
+
+// Identity tells which storage the source is, whatever its name.
+func (f *File) Identity() Identity { return f.id }
+
+// Close closes the source. Reads fail afterwards.
+func (f *File) Close() error { return f.f.Close() }
+
+// ReadAt reads from the source. Whatever the medium refuses is a *BadRangeError.
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	p, eof := ClipRead(f.size, p, off)
+	if len(p) == 0 {
+		return 0, eof
+	}
+	n, err := f.f.ReadAt(p, off)
+	if n == len(p) {
+		return n, eof
+	}
+	return n, f.badRange(off+int64(n), int64(len(p)-n), err)
+}
+
+// badRange is the error for n bytes at off that a read did not get because of err.
+func (f *File) badRange(off, n int64, err error) error {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, io.EOF):
+		return &BadRangeError{Off: off, Len: f.size - off, Err: io.ErrUnexpectedEOF,
+			Why: fmt.Sprintf("%s: ends before its size of %d bytes: it has been cut while in use", f.name, f.size)}
+	case errors.As(err, &errno):
+		return &BadRangeError{Off: off, Len: n, Err: errno, Coarse: true,
+			Why: fmt.Sprintf("%s: %v", f.name, errno)}
+	}
+	return err
+}
+
+// Extents tells the holes of a regular file, which are zeros, from its data.
+func (f *File) Extents(off, n int64) iter.Seq[Extent] {
+	return func(yield func(Extent) bool) {
+		lo, hi := Clip(f.size, off, n)
+		for lo < hi {
+			e := Extent{Off: lo, Len: hi - lo}
+			if f.holes {
+				e = f.next(lo, hi)
+			}
+			if !yield(e) {
+				return
+			}
+			lo = e.End()
+		}
+	}
+}
+
+// next is the extent of [lo, hi) that starts at lo. When the filesystem does not tell,
+// everything is data.
+func (f *File) next(lo, hi int64) Extent {
+	data, err := seekData(f.f, lo)
+	switch {
+	case errors.Is(err, errNoMoreData) && f.uncut():
+		data = f.size
+	case err != nil || data < lo:
+		return Extent{Off: lo, Len: hi - lo}
+	}
+	if data > lo {
+		return Extent{Off: lo, Len: min(data, hi) - lo, State: Zero}
+	}
+	hole, err := seekHole(f.f, lo)
+	if err != nil || hole <= lo {
+		hole = hi
+	}
+	return Extent{Off: lo, Len: min(hole, hi) - lo}
+}
+
+// uncut says whether the file still has its size: a file that was cut has no data behind
+// its new end, but no zeros either.
+func (f *File) uncut() bool {
+	info, err := f.f.Stat()
+	return err == nil && info.Size() >= f.size
+}

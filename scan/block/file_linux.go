@@ -1,0 +1,63 @@
+package block
+
+import (
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// errNoMoreData is how lseek(SEEK_DATA) says that there is only a hole up to the end.
+var errNoMoreData error = unix.ENXIO
+
+// openReadOnly opens without waiting, so that neither a pipe nor a drive without a medium
+// can hold us up.
+func openReadOnly(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+}
+
+// deviceSize is the size of a block device in bytes.
+func deviceSize(f *os.File) (int64, error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var size uint64
+	var errno unix.Errno
+	err = conn.Control(func(fd uintptr) {
+		_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, unix.BLKGETSIZE64, uintptr(unsafe.Pointer(&size)))
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case errno != 0:
+		return 0, errno
+	case int64(size) < 0:
+		return 0, fmt.Errorf("BLKGETSIZE64 says %d bytes", size)
+	}
+	return int64(size), nil
+}
+
+// seekData and seekHole move the descriptor's offset, which nothing here uses: all reads
+// name theirs. So they may run at any time, in parallel too.
+
+// seekData is the first byte of data at or behind off.
+func seekData(f *os.File, off int64) (int64, error) { return seek(f, off, unix.SEEK_DATA) }
+
+// seekHole is the first byte of a hole at or behind off; the end of the file is one.
+func seekHole(f *os.File, off int64) (int64, error) { return seek(f, off, unix.SEEK_HOLE) }
+
+func seek(f *os.File, off int64, whence int) (int64, error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var pos int64
+	var seekErr error
+	err = conn.Control(func(fd uintptr) { pos, seekErr = unix.Seek(int(fd), off, whence) })
+	if err == nil {
+		err = seekErr
+	}
+	return pos, err
+}
