@@ -1,0 +1,79 @@
+// Package render turns values into what a terminal shows: sizes as lvm2 prints them,
+// tables, wrapped text, progress. Names come from disks and are hostile: everything that
+// is shown goes through [Printable].
+package render
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/mattn/go-runewidth"
+)
+
+// Width is the most columns that a table or a wrapped text takes.
+const Width = 100
+
+// Printable returns s with everything that could move the cursor or hide text (control
+// characters, line breaks, bidirectional overrides, invalid UTF-8) as Go escapes.
+func Printable(s string) string {
+	clean := func(r rune) bool { return r != unicode.ReplacementChar && unicode.IsPrint(r) }
+	if strings.IndexFunc(s, func(r rune) bool { return !clean(r) }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case clean(r) || r == unicode.ReplacementChar && strings.HasPrefix(s[i:], "\uFFFD"):
+			b.WriteRune(r)
+		case r == unicode.ReplacementChar:
+			b.WriteString(`\x` + strconv.FormatUint(uint64(s[i]), 16))
+		default:
+			q := strconv.QuoteRuneToASCII(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
+}
+
+// Wrap breaks printable text into lines of at most width columns, at spaces where it can.
+func Wrap(s string, width int) []string {
+	var lines []string
+	line, used := "", 0
+	flush := func() { lines, line, used = append(lines, line), "", 0 }
+	for _, word := range strings.Fields(Printable(s)) {
+		w := runewidth.StringWidth(word)
+		if used > 0 && used+1+w > width {
+			flush()
+		}
+		for w > width { // a word longer than a line
+			head := runewidth.Truncate(word, width, "")
+			if head == "" {
+				break
+			}
+			line = head
+			flush()
+			word = word[len(head):]
+			w = runewidth.StringWidth(word)
+		}
+		if used > 0 {
+			line, used = line+" ", used+1
+		}
+		line, used = line+word, used+w
+	}
+	if used > 0 || len(lines) == 0 {
+		flush()
+	}
+	return lines
+}
+
+// Indent joins lines, the first behind first, the others indented as far.
+func Indent(first string, lines []string) string {
+	pad := "\n" + strings.Repeat(" ", runewidth.StringWidth(first))
+	return first + strings.Join(lines, pad)
+}
+
+// Paragraph wraps text behind a bullet or heading, to [Width] columns.
+func Paragraph(first, text string) string {
+	return Indent(first, Wrap(text, Width-runewidth.StringWidth(first)))
+}
