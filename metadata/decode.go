@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -110,6 +111,18 @@ func (d *decoder) bad(n *Node, dropped, format string, args ...any) {
 // read, and notes what could not.
 func readFields[T any](d *decoder, table []field[T], target *T, section *Node, what string) (ok bool) {
 	ok = true
+	scanFields(d, table, target, section, func(n *Node, key string, err error) {
+		d.bad(n, "", "%s: %s %v", what, key, err)
+		ok = false
+	})
+	return ok
+}
+
+var errMissing = errors.New("is missing")
+
+// scanFields reads the assignments of a section and hands what it cannot read to bad, with
+// the node it is about.
+func scanFields[T any](d *decoder, table []field[T], target *T, section *Node, bad func(n *Node, key string, err error)) {
 	var seen uint64
 	next := 0 // lvm2's order is the table's
 	for n := section.first; n != nil; n = n.next {
@@ -123,17 +136,14 @@ func readFields[T any](d *decoder, table []field[T], target *T, section *Node, w
 		seen |= 1 << i
 		next = i + 1
 		if err := d.read(table[i].ref(target), table[i].max, n); err != nil {
-			d.bad(n, "", "%s: %s %v", what, n.Key, err)
-			ok = false
+			bad(n, n.Key, err)
 		}
 	}
 	for i := range table {
 		if table[i].need && seen&(1<<i) == 0 {
-			d.bad(section, "", "%s: %s is missing", what, table[i].key)
-			ok = false
+			bad(section, table[i].key, errMissing)
 		}
 	}
-	return ok
 }
 
 // findField looks a key up, from the place where it is likely on.
@@ -177,6 +187,11 @@ func (d *decoder) read(ref any, largest int64, n *Node) error {
 	case **int64:
 		*ref = new(int64)
 		return readInt(*ref, v, -1, largest)
+	case *bool:
+		var i int64
+		err := readInt(&i, v, 0, largest)
+		*ref = i != 0
+		return err
 	case *uint32:
 		var i int64
 		err := readInt(&i, v, 0, math.MaxUint32)

@@ -256,7 +256,7 @@ func makeField[T any](f field[T], target *T) *Node {
 	case *string:
 		v, empty = MakeString(*ref), *ref == ""
 	case *segmentType:
-		v = MakeString(ref.get())
+		v = MakeString((*Segment)(ref).TypeName())
 	case *ID:
 		v, empty = MakeString(ref.String()), *ref == ""
 	case *int64:

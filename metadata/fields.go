@@ -137,7 +137,6 @@ var historicalFields = []field[HistoricalLV]{
 type segmentType Segment
 
 func (t *segmentType) set(s string) { t.Type, t.TypeFlags = splitType(s) }
-func (t *segmentType) get() string  { return joinType(t.Type, t.TypeFlags) }
 
 func fixed[T any](note string) func(*VG, *T) string {
 	return func(*VG, *T) string { return note }

@@ -54,11 +54,6 @@ func splitType(s string) (name string, flags []string) {
 	return name, flags
 }
 
-// joinType is the inverse of splitType.
-func joinType(name string, flags []string) string {
-	return strings.Join(append([]string{name}, flags...), "+")
-}
-
 // HasStatus tells whether the VG has a flag, in status or flags.
 func (vg *VG) HasStatus(flag string) bool { return has(flag, vg.Status, vg.Flags) }
 

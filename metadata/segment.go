@@ -97,7 +97,10 @@ func (d *decoder) areaPairs(s *Segment, list *Node) (legs int, err error) {
 			return 0, err
 		}
 		if err = readInt(&a.Start, list.Values[2*i+1], 0, math.MaxUint32); err != nil {
-			return 0, fmt.Errorf("the extent of %s %w", a.Name, err)
+			return 0, fmt.Errorf("the extent of %s %w", shorten(a.Name), err)
+		}
+		if !d.spanFits(0, a.Start+s.ExtentCount) {
+			return 0, fmt.Errorf("extent %d of %s lies beyond 2^63 bytes", a.Start, shorten(a.Name))
 		}
 	}
 	return len(s.Areas), nil
