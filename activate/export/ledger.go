@@ -1,0 +1,89 @@
+package export
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// maxLost bounds the bad and doubtful ranges that are kept apart, and with that the memory
+// and the mapfile.
+const maxLost = 1 << 18
+
+// tooMany is the reason of the range in which everything from the last range that can be
+// kept apart to the last bad byte is called bad, the good bytes between as well.
+const tooMany = "in or between more bad ranges than a map can list"
+
+// ledger is the account of an export: what its bytes are worth, in order from 0 to pos.
+type ledger struct {
+	pos    int64
+	totals block.Totals
+	lost   []block.Extent // bad and doubtful
+	limit  int            // of len(lost); 0 is maxLost
+}
+
+// add enters the extent that follows.
+func (l *ledger) add(e block.Extent) {
+	l.pos = e.End()
+	l.totals.Add(e)
+	if e.State != block.Bad && e.State != block.Doubtful {
+		return
+	}
+	n := len(l.lost)
+	if n > 0 {
+		last := &l.lost[n-1]
+		if last.End() == e.Off && last.State == e.State && last.Why == e.Why {
+			last.Len += e.Len
+			return
+		}
+		if n >= l.max() {
+			last.Len, last.State, last.Why = e.End()-last.Off, block.Bad, tooMany
+			return
+		}
+	}
+	l.lost = append(l.lost, e)
+}
+
+func (l *ledger) max() int {
+	if l.limit > 0 {
+		return l.limit
+	}
+	return maxLost
+}
+
+// toMap is the ledger as the blocks of a mapfile.
+func (l *ledger) toMap() *block.Mapfile {
+	m := new(block.Mapfile)
+	for _, e := range l.lost {
+		m.Add(e.Off-m.End(), block.Finished)
+		status := block.BadSector
+		if e.State == block.Doubtful {
+			status = block.NonScraped
+		}
+		m.Add(e.Len, status)
+	}
+	m.Add(l.pos-m.End(), block.Finished)
+	return m
+}
+
+// finalMap is FILE.map, or nil when there is nothing to tell. Comments above the blocks
+// give the reason for each range.
+func (l *ledger) finalMap(opts *Options) *block.Mapfile {
+	if l.totals.Whole() {
+		return nil
+	}
+	m := l.toMap()
+	m.Pos, m.Status = l.pos, byte(block.Finished)
+	m.Comments = []string{
+		mapTitle,
+		"Of: " + opts.Identity,
+		"Time: " + time.Now().UTC().Format(time.RFC3339),
+		fmt.Sprintf("- is bad, filled (%s) in the image; / is delivered, but doubtful; + is good", opts.Fill),
+		"Position, size, reason:",
+	}
+	for _, e := range l.lost {
+		m.Comments = append(m.Comments, fmt.Sprintf("0x%08X  0x%08X  %v: %s", e.Off, e.Len, e.State, e.Why))
+	}
+	return m
+}

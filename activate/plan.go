@@ -1,0 +1,269 @@
+// Package activate decides, once, how an LV is put together: a [Plan] is the tree of
+// targets over the PVs of a VG that both engines follow, activate/volume in user space and
+// activate/dm in the kernel.
+//
+// All offsets and lengths are bytes.
+package activate
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// Plan says how one LV is put together.
+type Plan struct {
+	VG   *rebuild.VG
+	LV   *metadata.LV
+	Root *Volume
+}
+
+// Volume is an LV, visible or hidden, as a table of segments: sorted, gapless, and as long
+// together as Size.
+type Volume struct {
+	LV       *metadata.LV
+	Size     int64
+	Segments []Segment
+}
+
+// Segment is one line of a volume's table.
+type Segment struct {
+	Off, Len int64
+	Target   Target
+}
+
+// Target is what a segment is made of: [Linear], [Striped], [Zero] or [Error].
+type Target interface {
+	// Inputs lists what the target reads.
+	Inputs() []Input
+	// String names the target and its parameters.
+	String() string
+}
+
+// Linear is one run of bytes of its input.
+type Linear struct{ Input Input }
+
+// Striped deals chunks of ChunkSize bytes to its inputs in turn. Each input gives the
+// segment's length divided by the number of inputs.
+// Source: lib/striped/striped.c, drivers/md/dm-stripe.c.
+type Striped struct {
+	ChunkSize int64
+	Stripes   []Input
+}
+
+// Zero reads as zeros.
+type Zero struct{}
+
+// Error cannot be read, for the reason it gives.
+type Error struct{ Why string }
+
+// Input is a run of bytes of a PV or of another volume, of a length that the target knows.
+type Input struct {
+	PV     *rebuild.PV // one of PV and Volume is set
+	Volume *Volume
+	Off    int64 // in the PV or volume
+}
+
+func (t Linear) Inputs() []Input  { return []Input{t.Input} }
+func (t Striped) Inputs() []Input { return t.Stripes }
+func (Zero) Inputs() []Input      { return nil }
+func (Error) Inputs() []Input     { return nil }
+
+func (t Linear) String() string { return "linear" }
+func (t Striped) String() string {
+	return fmt.Sprintf("striped over %d, chunk %d", len(t.Stripes), t.ChunkSize)
+}
+func (Zero) String() string    { return "zero" }
+func (t Error) String() string { return "error: " + t.Why }
+
+func (in Input) String() string {
+	if in.Volume != nil {
+		return fmt.Sprintf("LV %s@%d", in.Volume.LV.Name, in.Off)
+	}
+	if in.PV.Missing() {
+		return fmt.Sprintf("%s (missing)@%d", in.PV.Meta.Key, in.Off)
+	}
+	return fmt.Sprintf("%s (%s)@%d", in.PV.Meta.Key, in.PV.Found, in.Off)
+}
+
+// New plans an LV. Whatever is wrong with its metadata becomes an Error segment at its
+// place, so that the rest can still be read; only an LV without any size is refused.
+func New(vg *rebuild.VG, lv *metadata.LV) (*Plan, error) {
+	p := planner{vg: vg, pvs: map[string]*rebuild.PV{}, lvs: map[string]*metadata.LV{}, done: map[string]*Volume{}}
+	for _, pv := range slices.Backward(vg.PVs) {
+		p.pvs[pv.Meta.Key] = pv
+	}
+	for _, l := range slices.Backward(vg.Meta.LVs) {
+		p.lvs[l.Name] = l
+	}
+	root, err := p.volume(lv, nil)
+	if err != nil {
+		return nil, fmt.Errorf("LV %s/%s: %w", vg.Meta.Name, lv.Name, err)
+	}
+	return &Plan{VG: vg, LV: lv, Root: root}, nil
+}
+
+// maxDepth bounds how deep LVs may stand on LVs. lvm2's deepest stacks (a snapshot of a
+// thin LV on a cached pool on RAID with integrity) need about ten.
+const maxDepth = 32
+
+// planner keeps what New looks up again and again; of two of one name the first counts, as
+// for lvm2.
+type planner struct {
+	vg   *rebuild.VG
+	pvs  map[string]*rebuild.PV
+	lvs  map[string]*metadata.LV
+	done map[string]*Volume // by LV name
+}
+
+// volume plans one LV; above lists the LVs that stand on it, to find loops.
+func (p *planner) volume(lv *metadata.LV, above []string) (*Volume, error) {
+	if v := p.done[lv.Name]; v != nil {
+		return v, nil
+	}
+	if slices.Contains(above, lv.Name) {
+		return nil, fmt.Errorf("LV %s stands on itself", lv.Name)
+	}
+	if len(above) >= maxDepth {
+		return nil, fmt.Errorf("LVs are stacked more than %d deep", maxDepth)
+	}
+	es := p.vg.Meta.ExtentSize * block.SectorSize
+	if es <= 0 {
+		return nil, fmt.Errorf("the VG's extent size is %d sectors", p.vg.Meta.ExtentSize)
+	}
+	v := &Volume{LV: lv}
+	segs := slices.Clone(lv.Segments)
+	slices.SortStableFunc(segs, func(a, b *metadata.Segment) int { return cmp.Compare(a.StartExtent, b.StartExtent) })
+	above = append(slices.Clone(above), lv.Name)
+	for _, s := range segs {
+		if s.StartExtent < 0 || s.ExtentCount <= 0 || s.ExtentCount > math.MaxInt64/es-s.StartExtent {
+			return nil, fmt.Errorf("segment %s: %d extents from extent %d on are more than there can be", s.Key, s.ExtentCount, s.StartExtent)
+		}
+		off, n := s.StartExtent*es, s.ExtentCount*es
+		if off > v.Size {
+			v.add(off-v.Size, Error{"no segment of " + lv.Name + " in the metadata covers this" + because(lv.Damaged)})
+		}
+		if off < v.Size { // two segments claim the same extents: neither can be believed
+			v.overlap(off, min(v.Size, off+n))
+			if off+n <= v.Size {
+				continue
+			}
+			v.add(off+n-v.Size, Error{"segments of " + lv.Name + " overlap in the metadata"})
+			continue
+		}
+		v.add(n, p.target(s, n, above))
+	}
+	if v.Size == 0 {
+		return nil, fmt.Errorf("the metadata gives it no extents%s", because(lv.Damaged))
+	}
+	p.done[lv.Name] = v
+	return v, nil
+}
+
+func because(damage string) string {
+	if damage == "" {
+		return ""
+	}
+	return ": " + damage
+}
+
+// add appends a segment of n bytes.
+func (v *Volume) add(n int64, t Target) {
+	v.Segments = append(v.Segments, Segment{Off: v.Size, Len: n, Target: t})
+	v.Size += n
+}
+
+// overlap makes an error of every segment that touches [lo, hi).
+func (v *Volume) overlap(lo, hi int64) {
+	for i := range v.Segments {
+		if s := &v.Segments[i]; s.Off < hi && lo < s.Off+s.Len {
+			s.Target = Error{"segments of " + v.LV.Name + " overlap in the metadata"}
+		}
+	}
+}
+
+// target plans one segment of n bytes.
+func (p *planner) target(s *metadata.Segment, n int64, above []string) Target {
+	t, err := p.byType(s, n, above)
+	if err != nil {
+		return Error{err.Error()}
+	}
+	return t
+}
+
+func (p *planner) byType(s *metadata.Segment, n int64, above []string) (Target, error) {
+	if len(s.TypeFlags) == 0 {
+		switch s.Type {
+		case "striped", "linear":
+			return p.striped(s, n, above)
+		case "zero":
+			return Zero{}, nil
+		case "error":
+			return nil, fmt.Errorf("an error segment: LVM itself reads nothing here")
+		}
+	}
+	return nil, fmt.Errorf("segments of type %q are not read by this version of lvrescue", s.TypeName())
+}
+
+// striped plans linear and striped segments, which the text does not tell apart.
+func (p *planner) striped(s *metadata.Segment, n int64, above []string) (Target, error) {
+	stripes := int64(len(s.Areas))
+	if stripes == 0 {
+		return nil, fmt.Errorf("the metadata names no stripes")
+	}
+	if count, ok := s.Node.Int("stripe_count"); ok && count != stripes {
+		return nil, fmt.Errorf("the metadata says %d stripes but lists %d", count, stripes)
+	}
+	if stripes > 1 {
+		chunk := s.StripeSize * block.SectorSize
+		switch {
+		case chunk <= 0:
+			return nil, fmt.Errorf("%d stripes without a stripe size", stripes)
+		case n%(stripes*chunk) != 0:
+			return nil, fmt.Errorf("%d bytes cannot be dealt to %d stripes in chunks of %d", n, stripes, chunk)
+		}
+	}
+	in := make([]Input, stripes)
+	for i, a := range s.Areas {
+		var err error
+		if in[i], err = p.input(a, n/stripes, above); err != nil {
+			return nil, err
+		}
+	}
+	if stripes == 1 {
+		return Linear{in[0]}, nil
+	}
+	return Striped{ChunkSize: s.StripeSize * block.SectorSize, Stripes: in}, nil
+}
+
+// input finds the PV or LV that an area names. n is the length that will be read.
+func (p *planner) input(a metadata.Area, n int64, above []string) (Input, error) {
+	es := p.vg.Meta.ExtentSize * block.SectorSize
+	if a.Start < 0 || a.Start > math.MaxInt64/es-n/es {
+		return Input{}, fmt.Errorf("extent %d of %s is more than there can be", a.Start, a.Name)
+	}
+	off := a.Start * es
+	if pv := p.pvs[a.Name]; pv != nil {
+		if pv.Meta.PECount > 0 && off+n > pv.Meta.PECount*es {
+			return Input{}, fmt.Errorf("extents %d-%d lie beyond the %d extents of PV %s", a.Start, a.Start+n/es-1, pv.Meta.PECount, a.Name)
+		}
+		return Input{PV: pv, Off: pv.Meta.PEStart*block.SectorSize + off}, nil
+	}
+	lv := p.lvs[a.Name]
+	if lv == nil {
+		return Input{}, fmt.Errorf("the metadata names %q, which is neither a PV nor an LV of the VG", a.Name)
+	}
+	sub, err := p.volume(lv, above)
+	if err != nil {
+		return Input{}, err
+	}
+	if off+n > sub.Size {
+		return Input{}, fmt.Errorf("bytes %d-%d lie beyond the %d bytes of LV %s", off, off+n-1, sub.Size, a.Name)
+	}
+	return Input{Volume: sub, Off: off}, nil
+}

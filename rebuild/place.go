@@ -1,0 +1,279 @@
+package rebuild
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// VG is a volume group at one version, each PV placed on a disk or missing.
+type VG struct {
+	Group   *Group
+	Version *Version
+	Meta    *metadata.VG
+	PVs     []*PV  // in the order of the text
+	Doubt   string // why the whole version is doubtful; "" when it is not
+
+	Findings []scan.Finding
+}
+
+// PV is a physical volume of a VG, with the disk that holds it.
+type PV struct {
+	Meta  *metadata.PV
+	Found *scan.PV   // nil when the PV is missing
+	Other []*scan.PV // disks with the same UUID that were not used
+	Doubt string     // why Found may be the wrong disk, or stale; "" when it is not in doubt
+
+	// Dev spans the PV as the metadata has it, whatever the disk's size is. A missing PV and
+	// what lies behind the end of a short disk are bad; what is in doubt is doubtful.
+	Dev block.Device
+}
+
+// Missing tells whether no disk was found for the PV.
+func (p *PV) Missing() bool { return p.Found == nil }
+
+// PV finds a PV by the key that segments name it by.
+func (vg *VG) PV(key string) *PV {
+	for _, p := range vg.PVs {
+		if p.Meta.Key == key {
+			return p
+		}
+	}
+	return nil
+}
+
+// LV finds an LV by its name or UUID; brackets around hidden ones are ignored.
+func (vg *VG) LV(name string) (*metadata.LV, error) {
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	id, idErr := metadata.ParseID(name)
+	var names []string
+	for _, lv := range vg.Meta.LVs {
+		if lv.Name == name || idErr == nil && lv.ID == id {
+			return lv, nil
+		}
+		names = append(names, lv.Name)
+	}
+	const most = 12
+	if len(names) > most {
+		names = append(names[:most], fmt.Sprintf("… (%d in all)", len(vg.Meta.LVs)))
+	}
+	return nil, fmt.Errorf("VG %s (seqno %d) has no LV %q; it has: %s", vg.Meta.Name, vg.Meta.Seqno, name, strings.Join(names, ", "))
+}
+
+// assumed makes PVs of the places that the user named.
+func assumed(ev *scan.Evidence, as []Assume) ([]*scan.PV, error) {
+	var pvs []*scan.PV
+	for _, a := range as {
+		i := slices.IndexFunc(ev.Sources, func(s *scan.Source) bool { return s.Name == a.Source })
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("--assume %s=%s: %s is not one of the sources", a.PV, a.Source, a.Source)
+		case ev.Sources[i].Dev == nil:
+			return nil, fmt.Errorf("--assume %s=%s: %w", a.PV, a.Source, ev.Sources[i].Err)
+		}
+		s := ev.Sources[i]
+		if a.Offset < 0 || a.Offset >= s.Dev.Size() {
+			return nil, fmt.Errorf("--assume %s=%s@%d: the source has %d bytes", a.PV, a.Source, a.Offset, s.Dev.Size())
+		}
+		pvs = append(pvs, &scan.PV{Source: s, Offset: a.Offset, Where: "placed by hand",
+			Dev:   block.NewSection(s.Dev, a.Offset, s.Dev.Size()-a.Offset, ""),
+			Label: &metadata.Label{PVID: a.PV}})
+	}
+	return pvs, nil
+}
+
+// At places the PVs of one version of the group; nil means the current one.
+func (g *Group) At(v *Version) *VG {
+	if v == nil {
+		v = g.Current
+	}
+	vg := &VG{Group: g, Version: v, Meta: v.Meta}
+	switch {
+	case v == g.Current:
+		vg.Doubt = g.Doubt
+	case v.Strength() < Remnant:
+		vg.Doubt = fmt.Sprintf("metadata seqno %d: %s", v.Meta.Seqno, v.Strength())
+	case v.Meta.Seqno > g.Current.Meta.Seqno:
+		vg.Doubt = fmt.Sprintf("metadata seqno %d was never committed", v.Meta.Seqno)
+	}
+	vg.Findings = append(vg.Findings, g.Findings...)
+	for _, m := range v.Meta.PVs {
+		vg.PVs = append(vg.PVs, vg.place(m))
+	}
+	vg.placeByElimination()
+	doubts := g.doubts(v)
+	for _, p := range vg.PVs {
+		vg.judge(p)
+		p.Dev = vg.device(p, doubts[p.Meta.ID])
+	}
+	return vg
+}
+
+// place finds the disk whose label carries the PV's UUID. Of several, the one that agrees
+// best with the metadata is taken.
+func (vg *VG) place(m *metadata.PV) *PV {
+	p := &PV{Meta: m}
+	var c []*scan.PV
+	for _, f := range vg.Group.pvs {
+		if f.Label != nil && f.ID() == m.ID {
+			c = append(c, f)
+		}
+	}
+	if len(c) == 0 {
+		return p
+	}
+	slices.SortStableFunc(c, func(a, b *scan.PV) int { return vg.compareFit(b, a, m) })
+	p.Found, p.Other = c[0], c[1:]
+	if len(c) > 1 {
+		tie := vg.compareFit(c[0], c[1], m) == 0
+		text := fmt.Sprintf("PV %s (%s) was found %d times; using %s, not %s", m.Key, m.ID, len(c), c[0], others(c[1:]))
+		if tie {
+			p.Doubt = fmt.Sprintf("%s and %s both carry PV UUID %s and fit equally", c[0], c[1], m.ID)
+			text += "; they fit equally: leave one out with --without"
+		}
+		vg.note(scan.Warning, "duplicate-pv", c[0], "%s", text)
+	}
+	return p
+}
+
+func others(pvs []*scan.PV) string {
+	var s []string
+	for _, p := range pvs {
+		s = append(s, p.String())
+	}
+	return strings.Join(s, ", ")
+}
+
+// compareFit ranks two disks that carry the same PV UUID; positive when a fits better.
+func (vg *VG) compareFit(a, b *scan.PV, m *metadata.PV) int {
+	byHand := func(p *scan.PV) int { return b2i(p.Where == "placed by hand") }
+	carries := func(p *scan.PV) int { return b2i(vg.carries(p)) }
+	seqno := func(p *scan.PV) uint32 { return vg.Group.lastSeqno(p) }
+	large := func(p *scan.PV) int { return b2i(p.Dev.Size() >= m.DevSize*block.SectorSize) }
+	exact := func(p *scan.PV) int { return b2i(p.Dev.Size() == m.DevSize*block.SectorSize) }
+	return cmp.Or(
+		cmp.Compare(byHand(a), byHand(b)),
+		cmp.Compare(carries(a), carries(b)),
+		cmp.Compare(seqno(a), seqno(b)),
+		cmp.Compare(large(a), large(b)),
+		cmp.Compare(exact(a), exact(b)))
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// carries tells whether the version's own text stands on the disk.
+func (vg *VG) carries(p *scan.PV) bool {
+	return slices.ContainsFunc(vg.Version.Copies, func(c *scan.Copy) bool { return c.Area != nil && c.Area.PV == p })
+}
+
+// lastSeqno is the highest seqno of the group's committed texts on the disk; 0 for none.
+func (g *Group) lastSeqno(p *scan.PV) (seqno uint32) {
+	for _, v := range g.Versions {
+		for _, c := range v.Copies {
+			if c.Area != nil && c.Area.PV == p && c.Slot == scan.Committed && v.Damage == nil {
+				seqno = max(seqno, v.Meta.Seqno)
+			}
+		}
+	}
+	return seqno
+}
+
+// placeByElimination uses a disk without a label that carries the version's text: where one
+// PV only is still without a disk, and the disk is large enough, it can be no other.
+func (vg *VG) placeByElimination() {
+	var free *PV
+	for _, p := range vg.PVs {
+		if p.Missing() {
+			if free != nil {
+				return
+			}
+			free = p
+		}
+	}
+	if free == nil {
+		return
+	}
+	var hit *scan.PV
+	for _, f := range vg.Group.pvs {
+		if f.Label == nil && vg.carries(f) && f.Dev.Size() >= free.Meta.DevSize*block.SectorSize {
+			if hit != nil {
+				return
+			}
+			hit = f
+		}
+	}
+	if hit == nil {
+		return
+	}
+	free.Found = hit
+	free.Doubt = fmt.Sprintf("%s has no label; taken for PV %s because it carries the VG's metadata and all other PVs are found", hit, free.Meta.Key)
+	vg.note(scan.Warning, "placed-by-elimination", hit, "%s", free.Doubt)
+}
+
+// judge compares the disk with what the metadata says of it.
+func (vg *VG) judge(p *PV) {
+	m := p.Meta
+	if p.Missing() {
+		vg.Findings = append(vg.Findings, scan.Finding{Severity: scan.Error, Code: "pv-missing", Offset: -1,
+			Text: fmt.Sprintf("PV %s (%s) of VG %s is missing; it was last seen as %s, %d bytes", m.Key, m.ID, vg.Meta.Name, cmp.Or(m.Device, "an unknown device"), m.DevSize*block.SectorSize)})
+		return
+	}
+	f := p.Found
+	if need, have := m.DevSize*block.SectorSize, f.Dev.Size(); have < need {
+		vg.note(scan.Warning, "disk-too-small", f, "PV %s needs %d bytes, the disk has %d: the last %d bytes are lost, or on another copy of the disk", m.Key, need, have, need-have)
+	} else if have > need && need > 0 {
+		vg.note(scan.Info, "disk-larger", f, "PV %s has %d bytes, the disk %d: the PV was never grown, or the disk is not its first home", m.Key, need, have)
+	}
+	if f.Where == "placed by hand" {
+		return
+	}
+	if l := f.Label; l != nil && len(l.DataAreas) > 0 && l.DataAreas[0].Offset != m.PEStart*block.SectorSize {
+		vg.note(scan.Warning, "pe-start-differs", f, "the label says that data starts at byte %d, the VG's metadata says %d: using the metadata", l.DataAreas[0].Offset, m.PEStart*block.SectorSize)
+	}
+	if slices.Contains(m.Flags, "MISSING") || slices.Contains(m.Status, "MISSING") {
+		p.Doubt = fmt.Sprintf("PV %s is flagged MISSING: the VG was changed while %s was away", m.Key, f)
+		vg.note(scan.Warning, "pv-was-missing", f, "%s", p.Doubt)
+		return
+	}
+	if s := vg.Group.lastSeqno(f); s != 0 && s < vg.Meta.Seqno && vg.Version == vg.Group.Current && !vg.carries(f) {
+		p.Doubt = fmt.Sprintf("%s last saw seqno %d of %d: it was away since, or is an older copy of the disk", f, s, vg.Meta.Seqno)
+		vg.note(scan.Warning, "pv-stale", f, "%s", p.Doubt)
+	}
+}
+
+// note adds a finding about a disk of the VG.
+func (vg *VG) note(s scan.Severity, code string, p *scan.PV, format string, args ...any) {
+	vg.Findings = append(vg.Findings, scan.Finding{Severity: s, Code: code, Source: p.Source.Name, Offset: p.Offset, Text: fmt.Sprintf(format, args...)})
+}
+
+// device makes the span of bytes that stands for the PV.
+func (vg *VG) device(p *PV, doubts []block.Extent) block.Device {
+	size := pvSize(vg.Meta, p.Meta)
+	if p.Missing() {
+		return block.NewBad(size, fmt.Sprintf("PV %s (%s) is missing", p.Meta.Key, p.Meta.ID))
+	}
+	dev := block.Device(block.NewSection(p.Found.Dev, 0, size, fmt.Sprintf("%s ends before PV %s does", p.Found.Source.Name, p.Meta.Key)))
+	if why := cmp.Or(vg.Doubt, p.Doubt); why != "" {
+		return block.NewDoubtful(dev, why)
+	}
+	if marked, err := block.NewOverlay(dev, doubts); err == nil {
+		return marked
+	}
+	return block.NewDoubtful(dev, "the extents in doubt cannot be told apart")
+}
+
+// pvSize is the PV's size in bytes: dev_size, or, in texts too old to say it, up to the end
+// of its last extent. Decode has checked that neither overflows.
+func pvSize(vg *metadata.VG, pv *metadata.PV) int64 {
+	return max(pv.DevSize, pv.PEStart+pv.PECount*vg.ExtentSize) * block.SectorSize
+}

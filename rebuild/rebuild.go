@@ -1,0 +1,191 @@
+// Package rebuild turns evidence into truth: the versions of each volume group that were
+// found, the one to stand on and why, and for each of its physical volumes the disk that
+// holds it, or the fact that it is missing.
+//
+// Nothing is read here beyond the evidence. What is lost or doubtful is put into the
+// devices of the PVs (see [PV.Dev]), once: whatever is mapped onto them later inherits it.
+package rebuild
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/scan"
+)
+
+// Options are the user's own decisions.
+type Options struct {
+	Assume  []Assume // PVs placed by hand
+	Without []string // PV UUIDs, or source names, that are left out
+}
+
+// Assume says that a PV lies at a place, whatever the evidence there says.
+type Assume struct {
+	PV     metadata.ID
+	Source string // name of a scanned source
+	Offset int64  // bytes from the source's start to the PV's first byte
+}
+
+// Result is everything that the evidence of one scan adds up to.
+type Result struct {
+	Groups   []*Group   // by name, then UUID
+	Orphans  []*scan.PV // PVs that no known VG lists
+	Findings []scan.Finding
+}
+
+// Group is a volume group over time: all versions of one VG UUID.
+type Group struct {
+	ID       metadata.ID
+	Versions []*Version // oldest first: by seqno, then creation time
+	Current  *Version   // the version to stand on
+	Choice   string     // why Current was chosen
+	Doubt    string     // why Current may not be the newest or not be right; "" when it is confirmed
+
+	Findings []scan.Finding
+
+	pvs []*scan.PV // every PV found, whatever group it belongs to
+	opt Options
+}
+
+// Name is the name that the group has in its current version.
+func (g *Group) Name() string { return g.Current.Meta.Name }
+
+// Build groups the evidence by VG and chooses a version for each.
+func Build(ev *scan.Evidence, opt Options) (*Result, error) {
+	ev = leaveOut(ev, opt.Without)
+	placed, err := assumed(ev, opt.Assume)
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{}
+	r.Findings = append(r.Findings, ev.Findings...)
+	byID := map[metadata.ID]*Group{}
+	versions := map[*scan.Content]*Version{}
+	var lost []*scan.Copy
+	for _, c := range ev.Copies {
+		v := versions[c.Content]
+		if v == nil {
+			vg, perr := c.Content.VG()
+			if vg == nil || vg.ID == "" {
+				r.Findings = append(r.Findings, unusable(c, perr))
+				lost = append(lost, c)
+				continue
+			}
+			v = &Version{Content: c.Content, Meta: vg, Damage: perr}
+			versions[c.Content] = v
+			g := byID[vg.ID]
+			if g == nil {
+				g = &Group{ID: vg.ID, opt: opt, pvs: append(placed, ev.PVs...)}
+				byID[vg.ID] = g
+				r.Groups = append(r.Groups, g)
+			}
+			g.Versions = append(g.Versions, v)
+		}
+		v.Copies = append(v.Copies, c)
+	}
+	for _, g := range r.Groups {
+		g.order()
+		g.choose()
+		g.mourn(lost)
+	}
+	slices.SortFunc(r.Groups, func(a, b *Group) int {
+		return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(string(a.ID), string(b.ID)))
+	})
+	r.Orphans = orphans(ev, r.Groups)
+	return r, nil
+}
+
+// unusable reports a text of which not even the VG's name and UUID can be read.
+func unusable(c *scan.Copy, err error) scan.Finding {
+	f := scan.Finding{Severity: scan.Warning, Code: "text-unusable", Source: c.Source.Name, Offset: c.Offset,
+		Text: fmt.Sprintf("metadata text (%s, %d bytes, checksum %s) cannot be used", c.Slot, len(c.Content.Raw), c.Checksum)}
+	if err != nil {
+		f.Text += ": " + err.Error()
+	}
+	return f
+}
+
+// leaveOut drops the evidence of sources and PVs that the user does not want.
+func leaveOut(ev *scan.Evidence, without []string) *scan.Evidence {
+	if len(without) == 0 {
+		return ev
+	}
+	out := func(source string, id metadata.ID) bool {
+		return slices.ContainsFunc(without, func(w string) bool {
+			wid, err := metadata.ParseID(w)
+			return w == source || err == nil && id != "" && wid == id
+		})
+	}
+	e := &scan.Evidence{Findings: ev.Findings}
+	for _, s := range ev.Sources {
+		if !out(s.Name, "") {
+			e.Sources = append(e.Sources, s)
+		}
+	}
+	for _, p := range ev.PVs {
+		if !out(p.Source.Name, p.ID()) {
+			e.PVs = append(e.PVs, p)
+		}
+	}
+	for _, c := range ev.Copies {
+		var id metadata.ID
+		if c.Area != nil {
+			id = c.Area.PV.ID()
+		}
+		if !out(c.Source.Name, id) {
+			e.Copies = append(e.Copies, c)
+		}
+	}
+	return e
+}
+
+// orphans lists the PVs that carry a label which no known VG lists.
+func orphans(ev *scan.Evidence, groups []*Group) []*scan.PV {
+	listed := map[metadata.ID]bool{}
+	for _, g := range groups {
+		for _, v := range g.Versions {
+			for _, pv := range v.Meta.PVs {
+				listed[pv.ID] = true
+			}
+		}
+	}
+	var o []*scan.PV
+	for _, p := range ev.PVs {
+		if p.Label != nil && !listed[p.ID()] {
+			o = append(o, p)
+		}
+	}
+	return o
+}
+
+// Find returns the group that the user means by a VG name or UUID.
+func (r *Result) Find(name string) (*Group, error) {
+	var hits []*Group
+	id, idErr := metadata.ParseID(name)
+	for _, g := range r.Groups {
+		if g.Name() == name || idErr == nil && g.ID == id {
+			hits = append(hits, g)
+		}
+	}
+	switch len(hits) {
+	case 1:
+		return hits[0], nil
+	case 0:
+		var names []string
+		for _, g := range r.Groups {
+			names = append(names, g.Name())
+		}
+		if len(names) == 0 {
+			return nil, fmt.Errorf("no volume group %q: no LVM metadata was found on the sources", name)
+		}
+		return nil, fmt.Errorf("no volume group %q; found: %s", name, strings.Join(slices.Compact(names), ", "))
+	}
+	var ids []string
+	for _, g := range hits {
+		ids = append(ids, g.ID.String())
+	}
+	return nil, fmt.Errorf("%d volume groups are named %q; name one by its UUID: %s", len(hits), name, strings.Join(ids, ", "))
+}
