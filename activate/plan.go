@@ -18,10 +18,28 @@ import (
 
 // Plan says how one LV is put together.
 type Plan struct {
-	VG   *rebuild.VG
-	LV   *metadata.LV
-	Root *Volume
+	VG    *rebuild.VG
+	LV    *metadata.LV
+	Root  *Volume
+	Notes []Note // what was decided on the way, and why
 }
+
+// Note is a decision that the user should know of: "leg 2 of vg/home is stale: events 41,
+// the others have 57".
+type Note struct {
+	LV       string
+	Degraded bool // redundancy is gone by it
+	Text     string
+}
+
+// Degraded tells whether any part of the LV has lost its redundancy.
+func (p *Plan) Degraded() bool {
+	return slices.ContainsFunc(p.Notes, func(n Note) bool { return n.Degraded })
+}
+
+// Opener reads volumes while a plan is made: which legs of a RAID LV are stale stands in
+// superblocks on its hidden LVs. activate/volume has one.
+type Opener func(*Volume) block.Device
 
 // Volume is an LV, visible or hidden, as a table of segments: sorted, gapless, and as long
 // together as Size.
@@ -93,8 +111,8 @@ func (in Input) String() string {
 
 // New plans an LV. Whatever is wrong with its metadata becomes an Error segment at its
 // place, so that the rest can still be read; only an LV without any size is refused.
-func New(vg *rebuild.VG, lv *metadata.LV) (*Plan, error) {
-	p := planner{vg: vg, pvs: map[string]*rebuild.PV{}, lvs: map[string]*metadata.LV{}, done: map[string]*Volume{}}
+func New(vg *rebuild.VG, lv *metadata.LV, open Opener) (*Plan, error) {
+	p := planner{vg: vg, open: open, pvs: map[string]*rebuild.PV{}, lvs: map[string]*metadata.LV{}, done: map[string]*Volume{}}
 	for _, pv := range slices.Backward(vg.PVs) {
 		p.pvs[pv.Meta.Key] = pv
 	}
@@ -105,7 +123,7 @@ func New(vg *rebuild.VG, lv *metadata.LV) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("LV %s/%s: %w", vg.Meta.Name, lv.Name, err)
 	}
-	return &Plan{VG: vg, LV: lv, Root: root}, nil
+	return &Plan{VG: vg, LV: lv, Root: root, Notes: p.notes}, nil
 }
 
 // maxDepth bounds how deep LVs may stand on LVs. lvm2's deepest stacks (a snapshot of a
@@ -115,10 +133,12 @@ const maxDepth = 32
 // planner keeps what New looks up again and again; of two of one name the first counts, as
 // for lvm2.
 type planner struct {
-	vg   *rebuild.VG
-	pvs  map[string]*rebuild.PV
-	lvs  map[string]*metadata.LV
-	done map[string]*Volume // by LV name
+	vg    *rebuild.VG
+	open  Opener
+	pvs   map[string]*rebuild.PV
+	lvs   map[string]*metadata.LV
+	done  map[string]*Volume // by LV name
+	notes []Note
 }
 
 // volume plans one LV; above lists the LVs that stand on it, to find loops.

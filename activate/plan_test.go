@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lvrescue/lvrescue/activate"
+	"github.com/lvrescue/lvrescue/activate/volume"
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/rebuild"
 	"github.com/lvrescue/lvrescue/scan/block"
@@ -154,7 +155,7 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			vg := testVG(c.lvs...)
-			p, err := activate.New(vg, c.lvs[0])
+			p, err := activate.New(vg, c.lvs[0], volume.OpenVolume)
 			if c.err != "" {
 				require.ErrorContains(t, err, c.err)
 				return

@@ -152,6 +152,9 @@ func (o *Options) complete() error {
 
 // fail saves what has been done and tells what that is worth.
 func (r *run) fail(cause error) error {
+	if r.img.named {
+		return fmt.Errorf("%s is written, but: %w", r.img.path, cause)
+	}
 	done := r.ledger.pos
 	if err := r.img.checkpoint(r.partMap()); err != nil {
 		return errors.Join(cause, fmt.Errorf("%s is as of an earlier moment: %w", r.img.partMap(), err))

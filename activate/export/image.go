@@ -27,6 +27,7 @@ type image struct {
 	f       *os.File // FILE.part
 	before  before   // what an earlier run left in it
 	resumed bool     // f may have bytes where holes are wanted
+	named   bool     // the image has its name: there is no FILE.part any more
 	syncErr error    // the first failure to bring bytes to the disk: it is told only once
 }
 
@@ -154,6 +155,7 @@ func (i *image) finish(m *block.Mapfile) error {
 	if err := os.Rename(i.part(), i.path); err != nil {
 		return err
 	}
+	i.named = true
 	if err := block.SyncDir(filepath.Dir(i.path)); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func open(t *testing.T, c *fixtures.Corpus, key string, opt rebuild.Options) (bl
 	vg := g.At(version)
 	lv, err := vg.LV(lvName)
 	require.NoError(t, err)
-	plan, err := activate.New(vg, lv)
+	plan, err := activate.New(vg, lv, OpenVolume)
 	require.NoError(t, err)
 	return Open(plan), plan
 }

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -14,6 +15,15 @@ const (
 	Doubt    Health = "doubtful" // all can be read, some from evidence that conflicts
 	Lost     Health = "lost"     // nothing of it can be read
 )
+
+// Assess sums up what is known of a planned LV, redundancy included.
+func Assess(p *activate.Plan, t *block.Totals) Health {
+	h := Judge(t)
+	if h == Complete && p.Degraded() {
+		return Degraded
+	}
+	return h
+}
 
 // Judge sums up what is known of a device.
 func Judge(t *block.Totals) Health {

@@ -15,10 +15,11 @@ import (
 )
 
 // Open makes the device that a plan describes.
-func Open(p *activate.Plan) block.Device {
-	o := opener{}
-	return o.volume(p.Root)
-}
+func Open(p *activate.Plan) block.Device { return OpenVolume(p.Root) }
+
+// OpenVolume makes the device of one volume of a plan. It is the [activate.Opener] to plan
+// with.
+func OpenVolume(v *activate.Volume) block.Device { return opener{}.volume(v) }
 
 // opener keeps the volumes made so far: an LV that is used twice is opened once.
 type opener map[*activate.Volume]block.Device
