@@ -1,0 +1,97 @@
+package scan
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// Kinds of sources.
+const (
+	kindFile   = "file"
+	kindDevice = "block device"
+	kindBackup = "backup file"
+)
+
+// open opens the source and lays its ddrescue mapfile over it. It reports whether there is
+// anything to scan.
+func (s *sourceScan) open() bool {
+	file, err := block.Open(s.src.Name)
+	if err != nil {
+		s.refuse(err)
+		return false
+	}
+	s.src.file, s.src.Dev, s.src.Kind = file, file, kindFile
+	if file.IsBlockDevice() {
+		s.src.Kind = kindDevice
+	}
+	if err := s.applyMap(file); err != nil {
+		file.Close()
+		s.src.file, s.src.Dev = nil, nil
+		s.refuse(err)
+		return false
+	}
+	if file.Size() < block.SectorSize {
+		s.find(Warning, "source-empty", -1, "is %d bytes long, too short for anything", file.Size())
+		return false
+	}
+	return true
+}
+
+// refuse notes that the source cannot be used.
+func (s *sourceScan) refuse(err error) {
+	s.src.Err = err
+	s.find(Error, "source-unreadable", -1, "cannot be opened, and is left out: %v", err)
+}
+
+// applyMap finds the source's mapfile. One that the user named must be right; one that
+// only lies beside the source is told of when it cannot be read.
+func (s *sourceScan) applyMap(file *block.File) error {
+	if path, ok := s.maps[filepath.Clean(s.src.Name)]; ok {
+		m, err := block.ReadMapfile(path)
+		if err != nil {
+			return err
+		}
+		s.useMap(file, m, path)
+		return nil
+	}
+	if file.IsBlockDevice() {
+		return nil
+	}
+	for _, path := range mapsBeside(s.src.Name) {
+		m, err := block.ReadMapfile(path)
+		switch {
+		case err == nil:
+			s.useMap(file, m, path)
+			return nil
+		case !errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(path, ".log"):
+			s.find(Warning, "map-unreadable", -1,
+				"%s looks like the source's ddrescue mapfile, but cannot be used, so that areas never read may pass for data: %v", path, err)
+		}
+	}
+	return nil
+}
+
+func (s *sourceScan) useMap(file *block.File, m *block.Mapfile, path string) {
+	s.src.Mapfile = path
+	s.src.Dev = block.WithMap(file, m, s.src.Name)
+	if err := m.Fits(file.Size()); err != nil {
+		s.find(Warning, "map-misfit", -1, "mapfile %s may belong to another image: %v", path, err)
+	}
+}
+
+// mapsBeside are the places where a source's mapfile may lie.
+func mapsBeside(source string) []string {
+	stem := strings.TrimSuffix(source, filepath.Ext(source))
+	var paths []string
+	for _, suffix := range []string{".map", ".mapfile", ".log"} {
+		paths = append(paths, source+suffix)
+		if stem != source && stem+suffix != source {
+			paths = append(paths, stem+suffix)
+		}
+	}
+	return paths
+}

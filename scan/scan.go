@@ -1,0 +1,96 @@
+package scan
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Options say what a scan does beyond the ordinary.
+type Options struct {
+	Maps     map[string]string // ddrescue mapfiles by source, as both are named
+	Backups  []string          // lvm2 backup or archive files
+	History  bool              // search all rings, not only those whose newest text is lost
+	Progress func(done, total int)
+}
+
+// Run scans sources and lvm2 backup files. An argument is a regular file, a block device,
+// or a directory, of which every regular file is scanned. Without arguments all block
+// devices of the machine are.
+//
+// A source that cannot be opened or read is part of the evidence, not an error. Errors are
+// a mapfile that belongs to no source, and the end of ctx. The evidence holds the sources
+// open until it is closed.
+//
+// Progress is told of each source that is done, by one goroutine at a time.
+func Run(ctx context.Context, args []string, opts Options) (*Evidence, error) {
+	ev := &Evidence{}
+	paths, err := ev.expand(args)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Maps, err = cleanMaps(opts.Maps, paths); err != nil {
+		return nil, err
+	}
+	texts := &interner{}
+	scans := make([]*sourceScan, len(paths))
+	for i, path := range paths {
+		scans[i] = newSourceScan(path, texts, opts)
+		ev.Sources = append(ev.Sources, scans[i].src)
+	}
+	if err := runAll(ctx, scans, opts.Progress); err != nil {
+		ev.Close()
+		return nil, err
+	}
+	for _, s := range scans {
+		ev.PVs = append(ev.PVs, s.pvs...)
+		ev.Copies = append(ev.Copies, s.copies...)
+		ev.Findings = append(ev.Findings, s.findings...)
+	}
+	for _, path := range opts.Backups {
+		ev.addBackup(path, texts)
+	}
+	return ev, nil
+}
+
+// cleanMaps gives the mapfiles by clean path, and makes sure that none is forgotten:
+// without it unread areas would be taken for data.
+func cleanMaps(maps map[string]string, paths []string) (map[string]string, error) {
+	clean := make(map[string]string, len(maps))
+	for source, mapfile := range maps {
+		source = filepath.Clean(source)
+		if !slices.ContainsFunc(paths, func(p string) bool { return filepath.Clean(p) == source }) {
+			return nil, fmt.Errorf("mapfile %s is for %s, which is not among the sources", mapfile, source)
+		}
+		clean[source] = mapfile
+	}
+	return clean, nil
+}
+
+// runAll runs the scans side by side.
+func runAll(ctx context.Context, scans []*sourceScan, progress func(done, total int)) error {
+	var mu sync.Mutex
+	done := 0
+	g, running := errgroup.WithContext(ctx)
+	g.SetLimit(max(runtime.GOMAXPROCS(0), 4)) // disks wait more than they compute
+	for _, s := range scans {
+		g.Go(func() error {
+			if err := s.run(running); err != nil {
+				return err
+			}
+			if progress != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				done++
+				progress(done, len(scans))
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}

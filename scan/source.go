@@ -1,0 +1,131 @@
+package scan
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/scan/block"
+	"github.com/lvrescue/lvrescue/scan/partition"
+)
+
+// sourceScan is the scan of one source. Nothing in it is shared but the interner.
+type sourceScan struct {
+	src     *Source
+	maps    map[string]string // as in Options, by clean path
+	history bool
+	texts   *interner
+
+	pvs       []*PV
+	copies    []*Copy
+	findings  []Finding
+	textBytes int64 // of texts found by search, held in memory
+}
+
+func newSourceScan(path string, texts *interner, opts Options) *sourceScan {
+	return &sourceScan{src: &Source{Name: path}, maps: opts.Maps, history: opts.History, texts: texts}
+}
+
+func (s *sourceScan) find(sev Severity, code string, offset int64, format string, args ...any) {
+	s.findings = append(s.findings, Finding{sev, code, s.src.Name, offset, fmt.Sprintf(format, args...)})
+}
+
+// problem passes on what is wrong with a record at byte at of the source.
+func (s *sourceScan) problem(p metadata.Problem, at int64, follows string) {
+	s.find(Warning, p.Code, at+p.Offset, "%s: %s; %s", p.Field, p.Text, follows)
+}
+
+// container is a span of the source that may hold a PV: all of it, or a partition.
+type container struct {
+	start, size int64 // bytes in the source; size may run past its end
+	where       string
+}
+
+// run scans the source: PVs with labels first, so that metadata areas of lost ones are not
+// mistaken for others.
+func (s *sourceScan) run(ctx context.Context) error {
+	if ctx.Err() != nil || !s.open() {
+		return ctx.Err()
+	}
+	containers := s.containers()
+	labelled := make([]bool, len(containers))
+	for i, c := range containers {
+		s.signatures(c)
+		labelled[i] = s.labelled(c)
+	}
+	for i, c := range slices.Backward(containers) { // what partitions hold is not the whole's
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !labelled[i] {
+			s.lost(c)
+		}
+	}
+	for _, pv := range s.pvs {
+		for _, a := range pv.Areas {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			s.readArea(a)
+		}
+	}
+	s.conclude()
+	return ctx.Err()
+}
+
+// conclude puts the finds in order.
+func (s *sourceScan) conclude() {
+	slices.SortStableFunc(s.pvs, func(a, b *PV) int { return cmp.Compare(a.Offset, b.Offset) })
+	slices.SortStableFunc(s.copies, func(a, b *Copy) int { return cmp.Compare(a.Offset, b.Offset) })
+	if len(s.pvs) == 0 && len(s.copies) == 0 {
+		s.find(Info, "nothing-found", -1, "holds no physical volume of LVM2 where one ought to be")
+	}
+}
+
+// containers are the source itself and its partitions.
+func (s *sourceScan) containers() []container {
+	size := s.src.Dev.Size()
+	list := []container{{start: 0, size: size}}
+	layout := partition.Read(s.src.Dev, size)
+	for _, t := range layout.Tables {
+		for _, p := range t.Problems {
+			s.find(Warning, p.Code, p.Offset, "%s", p.Text)
+		}
+	}
+	for _, p := range layout.Problems {
+		s.find(Warning, p.Code, p.Offset, "%s", p.Text)
+	}
+	for _, p := range layout.Partitions {
+		list = append(list, container{start: p.Start, size: p.Size, where: p.String()})
+		if end := p.Start + p.Size; end > size {
+			s.find(Warning, "partition-cut", p.Start, "%s ends at byte %d, the source at %d: %d bytes of it are missing",
+				p, end, size, end-size)
+		}
+	}
+	return list
+}
+
+// device is the span of the source from byte off to the end of the container.
+func (s *sourceScan) device(c container, off int64) block.Device {
+	return block.NewSection(s.src.Dev, off, c.start+c.size-off, "behind the end of "+s.src.Name)
+}
+
+// read reads n bytes at off of a device. What cannot be read is zero and told in bad.
+func read(dev block.Device, off, n int64) (buf []byte, bad []block.Extent) {
+	n = min(n, dev.Size()-off)
+	if off < 0 || n <= 0 {
+		return nil, nil
+	}
+	buf = make([]byte, n)
+	err := block.ReadRange(dev, buf, off, func(e block.Extent) {
+		if e.State == block.Bad {
+			bad = append(bad, e)
+		}
+	})
+	if err != nil {
+		return nil, []block.Extent{{Off: off, Len: n, State: block.Bad, Why: err.Error()}}
+	}
+	return buf, bad
+}
