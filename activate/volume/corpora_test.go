@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,33 +13,57 @@ import (
 
 	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/fixtures"
+	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/rebuild"
 	"github.com/lvrescue/lvrescue/scan"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
-// open scans a corpus's disks and opens one of its LVs, named as Golden names it.
-func open(t *testing.T, c *fixtures.Corpus, key string, opt rebuild.Options) (block.Device, *activate.Plan) {
+// special lists the LVs that cannot come out complete, or not from the version that stands
+// out, by corpus and golden.
+var special = map[string]struct {
+	health Health
+	same   bool   // the bytes are the kernel's all the same
+	err    string // that finding the LV fails with
+}{
+	"forks/vgk/onb":         {health: Doubt, same: true}, // two versions have the newest seqno
+	"forks/vgk/right@6":     {health: Doubt},
+	"historical/vgh/first":  {health: Lost}, // on a thin pool
+	"historical/vgh/fourth": {health: Lost},
+	"linear/vg0/lost@8":     {health: Doubt},             // its extents were used again
+	"nested/inner/one":      {err: "no volume group"},    // inside an LV
+	"removed/vgd/one@4":     {health: Doubt, same: true}, // pvremove took a label: placed by elimination
+	"removed/vgd/two@4":     {health: Doubt, same: true},
+	"removed/vge/one@2":     {err: "no volume group"}, // pvcreate wiped its short ring
+	"sizes/vgz/cut":         {health: Partial},
+	"sizes/vgz/wide":        {health: Partial},
+}
+
+// find scans a corpus's disks and finds an LV, named as Golden names it, in the newest
+// version, or that of a seqno, that has it.
+func find(t *testing.T, c *fixtures.Corpus, key string) (*rebuild.VG, *metadata.LV, error) {
 	t.Helper()
 	name, seqno, old := strings.Cut(key, "@")
 	ev, err := scan.Run(context.Background(), c.Paths(), scan.Options{History: old})
 	require.NoError(t, err)
-	res, err := rebuild.Build(ev, opt)
+	res, err := rebuild.Build(ev, rebuild.Options{})
 	require.NoError(t, err)
 	vgName, lvName, _ := strings.Cut(name, "/")
 	g, err := res.Find(vgName)
-	require.NoError(t, err)
-	version := g.Current
-	if old {
-		version, err = g.Version(seqno)
-		require.NoError(t, err)
+	if err != nil {
+		return nil, nil, err
 	}
-	vg := g.At(version)
-	lv, err := vg.LV(lvName)
-	require.NoError(t, err)
-	plan, err := activate.New(vg, lv, OpenVolume)
-	require.NoError(t, err)
-	return Open(plan), plan
+	for _, v := range append([]*rebuild.Version{g.Current}, g.Versions...) {
+		if old && seqno != strconv.Itoa(int(v.Meta.Seqno)) || !old && v.Meta.Seqno != g.Current.Meta.Seqno {
+			continue
+		}
+		vg := g.At(v)
+		var lv *metadata.LV
+		if lv, err = vg.LV(lvName); err == nil {
+			return vg, lv, nil
+		}
+	}
+	return nil, nil, err
 }
 
 // TestCorporaReadAsTheKernelReadThem holds every LV of every corpus against the hash of
@@ -50,23 +74,36 @@ func TestCorporaReadAsTheKernelReadThem(t *testing.T) {
 			c := fixtures.Open(t, name)
 			for key, golden := range c.Golden {
 				t.Run(strings.ReplaceAll(key, "/", "_"), func(t *testing.T) {
-					dev, _ := open(t, c, key, rebuild.Options{})
-					require.Equal(t, golden.Size, dev.Size())
-					totals := block.Summarise(dev)
-					require.Zero(t, totals.Bad, "%v", totals.Causes())
-					if strings.Contains(golden.Note, "used again") {
-						require.Equal(t, dev.Size(), totals.Doubtful, "what others have written since is no truth")
+					want, isSpecial := special[name+"/"+key]
+					vg, lv, err := find(t, c, key)
+					if want.err != "" {
+						require.ErrorContains(t, err, want.err)
 						return
 					}
-					if golden.Seqno == 0 {
-						require.Equal(t, Complete, Judge(totals), "%v", totals.Causes())
-					}
-					h := sha256.New()
-					_, err := io.Copy(h, io.NewSectionReader(dev, 0, dev.Size()))
 					require.NoError(t, err)
-					require.Equal(t, hex.EncodeToString(golden.SHA256[:]), fmt.Sprintf("%x", h.Sum(nil)))
+					plan, err := activate.New(vg, lv, OpenVolume)
+					require.NoError(t, err)
+					dev := Open(plan)
+					require.Equal(t, golden.Size, dev.Size())
+					totals := block.Summarise(dev)
+					health := Assess(plan, totals)
+					if !isSpecial {
+						want.health = Complete
+					}
+					require.Equal(t, want.health, health, "%v", totals.Causes())
+					if health == Complete || health == Degraded || want.same {
+						requireHash(t, golden.SHA256, dev)
+					}
 				})
 			}
 		})
 	}
+}
+
+func requireHash(t *testing.T, want [32]byte, dev block.Device) {
+	t.Helper()
+	h := sha256.New()
+	_, err := io.Copy(h, io.NewSectionReader(dev, 0, dev.Size()))
+	require.NoError(t, err)
+	require.Equal(t, hex.EncodeToString(want[:]), hex.EncodeToString(h.Sum(nil)))
 }
