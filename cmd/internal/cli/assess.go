@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lvrescue/lvrescue/activate"
+	"github.com/lvrescue/lvrescue/activate/volume"
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// assessed is an LV with what is known of it before it is read.
+type assessed struct {
+	vg     *rebuild.VG
+	lv     *metadata.LV
+	plan   *activate.Plan // nil when it cannot be planned; why is then in err
+	dev    block.Device
+	totals *block.Totals
+	health volume.Health
+	err    error
+}
+
+// assess plans an LV and sums up what can be had of it.
+func assess(vg *rebuild.VG, lv *metadata.LV) *assessed {
+	s := &assessed{vg: vg, lv: lv, totals: &block.Totals{}, health: volume.Lost}
+	if s.plan, s.err = activate.New(vg, lv, volume.OpenVolume); s.err != nil {
+		return s
+	}
+	s.dev = volume.Open(s.plan)
+	s.totals = block.Summarise(s.dev)
+	s.health = volume.Assess(s.plan, s.totals)
+	return s
+}
+
+// name is VG/LV.
+func (s *assessed) name() string { return s.vg.Meta.Name + "/" + s.lv.Name }
+
+// whole tells whether all of the LV can be had, beyond doubt.
+func (s *assessed) whole() bool { return s.health == volume.Complete || s.health == volume.Degraded }
+
+// reason says in a line what is lost or doubtful, and why; "" for a whole LV.
+func (s *assessed) reason(a *app) string {
+	if s.err != nil {
+		return s.err.Error()
+	}
+	return a.causes(s.totals)
+}
+
+// causes says how much is lost or doubtful for which reasons: the weightiest, and how many
+// more there are.
+func (a *app) causes(t *block.Totals) string {
+	const most = 3
+	var parts []string
+	all := t.Causes()
+	for _, c := range all[:min(most, len(all))] {
+		what := "lost"
+		if c.State == block.Doubtful {
+			what = "doubtful"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s: %s", a.size(c.Bytes), what, c.Why))
+	}
+	if len(all) > most {
+		parts = append(parts, fmt.Sprintf("and %s more", count(len(all)-most, "reason")))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// assessVG assesses a VG's LVs, sorted by name; hidden ones only if wanted.
+func assessVG(vg *rebuild.VG, hidden bool) []*assessed {
+	var list []*assessed
+	for _, lv := range vg.Meta.LVs {
+		if hidden || lv.Visible() {
+			list = append(list, assess(vg, lv))
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *assessed) int { return cmp.Compare(a.lv.Name, b.lv.Name) })
+	return list
+}
+
+// verdict turns what was found into the end of a command: nil when all is whole.
+func verdict(lvs []*assessed, sources []*scan.Source) error {
+	if slices.ContainsFunc(lvs, func(s *assessed) bool { return !s.whole() }) ||
+		slices.ContainsFunc(sources, func(s *scan.Source) bool { return s.Err != nil }) {
+		return errPartial
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan"
+)
+
+// evidenceFlags are the flags of all commands that look at sources.
+type evidenceFlags struct {
+	assume, without, backups, maps []string
+}
+
+func (f *evidenceFlags) add(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&f.assume, "assume", nil, "take SOURCE, from byte OFFSET on, for the PV of that UUID (`UUID=SOURCE[@OFFSET]`)")
+	fs.StringArrayVar(&f.without, "without", nil, "leave out a PV or a source (`UUID|SOURCE`)")
+	fs.StringArrayVar(&f.backups, "backup", nil, "use an lvm2 backup or archive `FILE` as evidence")
+	fs.StringArrayVar(&f.maps, "map", nil, "the ddrescue mapfile of a source (`SOURCE=MAPFILE`)")
+}
+
+// args gives the flags as the user would type them, for the commands that are proposed.
+func (f *evidenceFlags) args() []string {
+	var args []string
+	for _, flag := range []struct {
+		name   string
+		values []string
+	}{{"--assume", f.assume}, {"--without", f.without}, {"--backup", f.backups}, {"--map", f.maps}} {
+		for _, v := range flag.values {
+			args = append(args, flag.name, v)
+		}
+	}
+	return args
+}
+
+// gathered is what the sources hold.
+type gathered struct {
+	*scan.Evidence
+	*rebuild.Result
+}
+
+// gather scans the sources and works out what they hold.
+func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, history bool) (*gathered, error) {
+	opt := scan.Options{Backups: f.backups, History: history, Maps: map[string]string{}}
+	for _, m := range f.maps {
+		source, mapfile, ok := splitPair(m)
+		if !ok {
+			return nil, usagef("", "--map %q: expected SOURCE=MAPFILE", m)
+		}
+		opt.Maps[source] = mapfile
+	}
+	var placed []rebuild.Assume
+	for _, s := range f.assume {
+		p, err := parseAssume(s)
+		if err != nil {
+			return nil, err
+		}
+		placed = append(placed, p)
+		if len(sources) > 0 {
+			sources = append(sources[:len(sources):len(sources)], p.Source)
+		}
+	}
+	ev, err := scan.Run(ctx, sources, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := unopened(ev); err != nil {
+		return nil, err
+	}
+	res, err := rebuild.Build(ev, rebuild.Options{Assume: placed, Without: f.without})
+	if err != nil {
+		return nil, err
+	}
+	return &gathered{ev, res}, nil
+}
+
+// unopened is the error for when there is nothing to look at.
+func unopened(ev *scan.Evidence) error {
+	var errs []error
+	for _, s := range ev.Sources {
+		if s.Dev != nil {
+			return nil
+		}
+		errs = append(errs, s.Err)
+	}
+	if len(errs) == 0 && len(ev.Copies) == 0 {
+		return hinted(errors.New("there is nothing to look at: no source was found"),
+			"name image files, block devices, or directories of images; without any, block devices are searched, which takes root")
+	}
+	return errors.Join(errs...)
+}
+
+// splitPair splits A=B, where both may be paths with "=" in them: the first "=" behind an
+// existing path counts, or else the first of all.
+func splitPair(s string) (a, b string, ok bool) {
+	for i := range len(s) {
+		if s[i] == '=' && exists(s[:i]) {
+			return s[:i], s[i+1:], s[i+1:] != ""
+		}
+	}
+	a, b, ok = strings.Cut(s, "=")
+	return a, b, ok && a != "" && b != ""
+}
+
+// parseAssume reads UUID=SOURCE[@OFFSET].
+func parseAssume(s string) (rebuild.Assume, error) {
+	uuid, source, ok := strings.Cut(s, "=")
+	if !ok || source == "" {
+		return rebuild.Assume{}, usagef("", "--assume %q: expected UUID=SOURCE[@OFFSET]", s)
+	}
+	id, err := metadata.ParseID(uuid)
+	if err != nil {
+		return rebuild.Assume{}, usagef("lvrescue scan -v shows the UUIDs of missing PVs", "--assume %q: %w", s, err)
+	}
+	p := rebuild.Assume{PV: id, Source: source}
+	if i := strings.LastIndexByte(source, '@'); i > 0 && !exists(source) {
+		p.Source = source[:i]
+		if p.Offset, err = strconv.ParseInt(source[i+1:], 0, 64); err != nil || p.Offset < 0 {
+			return p, usagef("", "--assume %q: offset %q is no number of bytes", s, source[i+1:])
+		}
+	}
+	return p, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// splitVG takes a VG's name off the arguments, if the first is one: it is when no such file
+// exists and it does not look like a path. "" stands for all VGs.
+func splitVG(args []string) (vg string, sources []string) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	name := strings.TrimPrefix(args[0], "/dev/")
+	if exists(args[0]) && name == args[0] || strings.ContainsRune(name, '/') || name != args[0] && !isGone(args[0]) {
+		return "", args
+	}
+	return name, args[1:]
+}
+
+// isGone tells whether a path in /dev is no device, so that it can only be a VG.
+func isGone(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || info.IsDir()
+}
+
+// groups picks the VG that the user named, or all.
+func (g *gathered) groups(vg string) ([]*rebuild.Group, error) {
+	if vg == "" {
+		if len(g.Groups) == 0 {
+			return nil, hinted(fmt.Errorf("no volume group was found on %s", count(len(g.Sources), "source")),
+				"lvrescue scan -v tells what was found; --backup FILE adds a text from /etc/lvm/backup or archive")
+		}
+		return g.Groups, nil
+	}
+	group, err := g.Find(vg)
+	if err != nil {
+		return nil, hinted(err, "%q is no existing file, so it was taken for the name of a VG", vg)
+	}
+	return []*rebuild.Group{group}, nil
+}
+
+// at places a group's PVs at the version that the user named, "" for the current one.
+func at(g *rebuild.Group, version string) (*rebuild.VG, error) {
+	if version == "" {
+		return g.At(nil), nil
+	}
+	v, err := g.Version(version)
+	if err != nil {
+		return nil, err
+	}
+	return g.At(v), nil
+}
+
+// count puts a number before a noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}

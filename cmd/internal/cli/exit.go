@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/lvrescue/lvrescue/cmd/internal/render"
+)
+
+// The exit codes. Scripts rely on them: they never change their meaning.
+const (
+	exitComplete = 0
+	exitFailed   = 1
+	exitUsage    = 2
+	exitPartial  = 3
+	exitPanic    = 70 // EX_SOFTWARE of sysexits.h
+)
+
+// exitCodes is what every help text says of them.
+var exitCodes = []struct {
+	code    int
+	meaning string
+}{
+	{exitComplete, "all that was asked for was delivered, complete"},
+	{exitFailed, "failed: nothing was delivered"},
+	{exitUsage, "wrong usage: nothing was tried"},
+	{exitPartial, "delivered, but partial or doubtful: the output and the map say where"},
+	{exitPanic, "a fault in lvrescue itself, reported with what was at hand"},
+}
+
+// exitStatus is the section on exit codes at the end of every help text.
+func exitStatus() string {
+	var b strings.Builder
+	b.WriteString("EXIT STATUS\n")
+	for _, c := range exitCodes {
+		fmt.Fprintf(&b, "  %-3d %s\n", c.code, c.meaning)
+	}
+	b.WriteString("  A signal that ends lvrescue is raised again after it has tidied up.")
+	return b.String()
+}
+
+// exitError ends a command with a code of its own.
+type exitError struct {
+	code int
+	err  error // nil when all has been said
+	hint string
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// errPartial ends a command that has delivered, and said of what something is missing.
+var errPartial = &exitError{code: exitPartial}
+
+// usagef reports wrong usage.
+func usagef(hint, format string, args ...any) error {
+	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...), hint: hint}
+}
+
+// hinted adds to an error what the user may try next.
+func hinted(err error, hint string, args ...any) error {
+	return &exitError{code: exitFailed, err: err, hint: fmt.Sprintf(hint, args...)}
+}
+
+// codeOf is the exit code that an error stands for.
+func codeOf(err error) int {
+	var e *exitError
+	switch {
+	case err == nil:
+		return exitComplete
+	case errors.As(err, &e):
+		return e.code
+	}
+	return exitFailed
+}
+
+// hintFor says what to try next after an error, "" when there is nothing to say.
+func hintFor(err error) string {
+	var e *exitError
+	switch {
+	case errors.As(err, &e) && e.hint != "":
+		return e.hint
+	case errors.Is(err, fs.ErrPermission):
+		return "reading disks takes root, or membership of the group that owns them (often \"disk\")"
+	case errors.Is(err, syscall.ENOSPC):
+		return "make room, then run the same command again with --resume"
+	}
+	return ""
+}
+
+// reportError tells the user what went wrong, and what may help.
+func reportError(w io.Writer, err error) {
+	var e *exitError
+	if errors.As(err, &e) && e.err == nil || errors.Is(err, context.Canceled) && hintFor(err) == "" {
+		return
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		say(w, "", line)
+	}
+	if h := hintFor(err); h != "" {
+		say(w, "hint: ", h)
+	}
+}
+
+// say prints one message in the form that all messages on stderr have.
+func say(w io.Writer, kind, text string) {
+	fmt.Fprintf(w, "lvrescue: %s%s\n", kind, render.Printable(text))
+}
+
+// guard runs f and turns a panic into a report and an exit code.
+func guard(stderr io.Writer, args []string, f func() int) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			say(stderr, "", fmt.Sprintf("internal error: %v", p))
+			say(stderr, "hint: ", "nothing was written to any source; please report this with the lines below")
+			fmt.Fprintf(stderr, "%s\ncommand: %q\n%s", versionLine(), args, debug.Stack())
+			code = exitPanic
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lvrescue/lvrescue/activate/export"
+	"github.com/lvrescue/lvrescue/rebuild"
+)
+
+type exportOptions struct {
+	evidenceFlags
+	out    string
+	all    bool
+	at     string
+	resume bool
+	force  bool
+	fill   string
+	hash   string
+}
+
+func newExport(a *app) *cobra.Command {
+	var o exportOptions
+	cmd := &cobra.Command{
+		Use:   "export VG/LV [SOURCE...] -o FILE | export [VG] [SOURCE...] --all -o DIR",
+		Short: "Write an LV to an image file, with a map of what is missing",
+		Long: `Read an LV from its disks and write it to a sparse image file.
+
+FILE appears under its name only when it is finished; FILE.part and FILE.part.map before that
+let --resume go on after any interruption. When something is lost or doubtful, FILE.map says
+where: a ddrescue mapfile in which - is lost (and filled in the image) and / is doubtful.`,
+		Example: "  lvrescue export vg0/home disk1.img disk2.img -o home.img\n  lvrescue export vg0 --all -o rescued/ disks/\n  lvrescue export vg0/home --at 7 --resume -o home.img disks/",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runExport(cmd.Context(), a, &o, args)
+		},
+	}
+	fs := cmd.Flags()
+	o.evidenceFlags.add(fs)
+	fs.StringVarP(&o.out, "output", "o", "", "the image `FILE`, or with --all the directory for the images")
+	fs.BoolVar(&o.all, "all", false, "export every LV of the VG, to DIR/LV.img")
+	fs.StringVar(&o.at, "at", "", "export as of an older `SEQNO`; see lvrescue history")
+	fs.BoolVar(&o.resume, "resume", false, "go on with an export that was interrupted")
+	fs.BoolVar(&o.force, "force", false, "replace an image that is there, or start over")
+	fs.StringVar(&o.fill, "fill", string(export.FillZero), "what stands where bytes are lost: zero or pattern")
+	fs.StringVar(&o.hash, "hash", "sha256", "hashes of the image: none, sha256, md5 or md5,sha256")
+	return cmd
+}
+
+// check refuses what cannot be meant.
+func (o *exportOptions) check(args []string) error {
+	switch export.Fill(o.fill) {
+	case export.FillZero, export.FillPattern:
+	default:
+		return usagef("", "--fill %q: expected zero or pattern", o.fill)
+	}
+	for _, h := range o.hashes() {
+		if h != "sha256" && h != "md5" {
+			return usagef("", "--hash %q: expected none, sha256, md5 or md5,sha256", o.hash)
+		}
+	}
+	switch {
+	case o.out == "":
+		return usagef("add -o FILE", "no output was named")
+	case o.all:
+		return nil
+	case len(args) == 0:
+		return usagef("lvrescue scan lists the LVs", "no LV was named: expected VG/LV")
+	case exists(args[0]) && !strings.HasPrefix(args[0], "/dev/"):
+		return usagef("the LV comes first, then the sources; lvrescue scan lists the LVs", "no LV was named: %q is a file", args[0])
+	}
+	return nil
+}
+
+func (o *exportOptions) hashes() []string {
+	if o.hash == "none" {
+		return nil
+	}
+	return strings.Split(o.hash, ",")
+}
+
+func runExport(ctx context.Context, a *app, o *exportOptions, args []string) error {
+	if err := o.check(args); err != nil {
+		return err
+	}
+	pick, sources, err := o.picker(args)
+	if err != nil {
+		return err
+	}
+	g, err := a.gather(ctx, &o.evidenceFlags, sources, o.at != "")
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	jobs, err := pick(g)
+	if err != nil {
+		return err
+	}
+	return o.run(ctx, a, g, jobs, len(sources) > 0)
+}
+
+// exportJob is an LV and the file that it goes to.
+type exportJob struct {
+	lv   *assessed
+	file string
+}
+
+// picker splits the arguments into what is to be exported, to be found once the sources
+// are known, and the sources.
+func (o *exportOptions) picker(args []string) (pick func(*gathered) ([]exportJob, error), sources []string, err error) {
+	if o.all {
+		vg, sources := splitVG(args)
+		return func(g *gathered) ([]exportJob, error) { return o.pickAll(g, vg) }, sources, nil
+	}
+	name, err := rebuild.ParseLVName(args[0])
+	if err != nil {
+		return nil, nil, usagef("lvrescue scan lists the LVs", "%w", err)
+	}
+	return func(g *gathered) ([]exportJob, error) {
+		s, err := g.lv(name, o.at)
+		if err != nil {
+			return nil, err
+		}
+		return []exportJob{{s, o.out}}, nil
+	}, args[1:], nil
+}
+
+// lv finds and assesses the LV that the user named, in the version wanted.
+func (g *gathered) lv(name rebuild.LVName, version string) (*assessed, error) {
+	group, err := g.FindLV(name)
+	if err != nil {
+		return nil, err
+	}
+	vg, err := at(group, version)
+	if err != nil {
+		return nil, err
+	}
+	lv, err := vg.LV(name.LV)
+	if err != nil {
+		return nil, hinted(err, "lvrescue lvs %s --removed lists those of older versions", group.Name())
+	}
+	s := assess(vg, lv)
+	return s, s.err
+}
+
+// pickAll takes every visible LV of the VG.
+func (o *exportOptions) pickAll(g *gathered, vgName string) ([]exportJob, error) {
+	groups, err := g.groups(vgName)
+	if err != nil {
+		return nil, err
+	}
+	if len(groups) > 1 {
+		return nil, usagef("lvrescue export VG --all ...", "--all needs one VG, found %d", len(groups))
+	}
+	vg, err := at(groups[0], o.at)
+	if err != nil {
+		return nil, err
+	}
+	var jobs []exportJob
+	taken := map[string]bool{}
+	for _, s := range assessVG(vg, false) {
+		file := fileName(s.lv.Name)
+		if taken[file] { // two LVs of one name: a damaged or forged text
+			file += "-" + fileName(string(s.lv.ID))
+		}
+		taken[file] = true
+		jobs = append(jobs, exportJob{s, filepath.Join(o.out, file+".img")})
+	}
+	if len(jobs) == 0 {
+		return nil, fmt.Errorf("VG %s has no LVs at seqno %s", vg.Meta.Name, vg.Version.ID())
+	}
+	return jobs, nil
+}
+
+// fileName makes a file's name of an LV's, which comes from the disk: what lvm2 would not
+// let be part of a name is written as %XX.
+func fileName(lv string) string {
+	const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_.-"
+	const most = 200
+	var b strings.Builder
+	for i := 0; i < len(lv) && b.Len() < most; i++ {
+		if c := lv[i]; strings.IndexByte(safe, c) >= 0 && (c != '.' && c != '-' || i > 0) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/lvrescue/lvrescue/activate/domain"
+	"github.com/lvrescue/lvrescue/activate/export"
+	"github.com/lvrescue/lvrescue/activate/volume"
+	"github.com/lvrescue/lvrescue/cmd/internal/render"
+	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// run exports one LV after the other. One that fails does not keep the next from its
+// turn, unless the user has had enough.
+func (o *exportOptions) run(ctx context.Context, a *app, g *gathered, jobs []exportJob, named bool) error {
+	if o.all {
+		if err := os.MkdirAll(o.out, 0o777); err != nil {
+			return err
+		}
+	}
+	a.warn(jobs[0].lv.vg.Findings)
+	var rows []lvRow
+	var worst error
+	failed := 0
+	for _, job := range jobs {
+		row, err := o.exportOne(ctx, a, g, job, named)
+		if codeOf(err) == exitFailed {
+			failed++
+		}
+		if row != nil {
+			rows = append(rows, *row)
+		}
+		if ctx.Err() != nil || len(jobs) == 1 {
+			worst = err
+			break
+		}
+		if err != nil && !errors.Is(err, errPartial) {
+			reportError(a.err, fmt.Errorf("%s: %w", job.lv.name(), err))
+		}
+		if err != nil {
+			worst = errPartial
+		}
+	}
+	if failed == len(jobs) && len(jobs) > 1 && ctx.Err() == nil {
+		worst = &exitError{code: exitFailed}
+	}
+	if a.json {
+		findings := append(slices.Clone(jobs[0].lv.vg.Findings), g.Result.Findings...)
+		if err := a.printJSON(g, findings, reportRows{LV: rows}); err != nil {
+			return err
+		}
+	}
+	return worst
+}
+
+// exportOne exports one LV. The row tells of what was delivered; it is nil if nothing was.
+func (o *exportOptions) exportOne(ctx context.Context, a *app, g *gathered, job exportJob, named bool) (*lvRow, error) {
+	s := job.lv
+	if s.err != nil {
+		return nil, s.err
+	}
+	keep, err := g.protected(s, named)
+	if err != nil {
+		return nil, err
+	}
+	opts := export.Options{
+		Fill: export.Fill(o.fill), Hashes: o.hashes(), Resume: o.resume, Force: o.force,
+		Identity: volume.Fingerprint(s.plan), Sources: keep,
+	}
+	if !a.quiet {
+		p := render.NewProgress(a.err, s.name(), s.dev.Size())
+		defer p.Close()
+		opts.Progress = func(e export.Progress) { p.Set(e.Done) }
+	}
+	sum, err := export.Run(ctx, s.dev, job.file, opts)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, hinted(fmt.Errorf("%s: %w", s.name(), err), "the same command with --resume goes on from there")
+	case err != nil:
+		return nil, err
+	}
+	row := lvRowOf(s)
+	row.count(&sum.Totals)
+	row.Health = string(volume.Judge(&sum.Totals))
+	row.File, row.Map, row.Hashes = sum.Path, sum.Map, map[string]string{}
+	for _, h := range sum.Hashes {
+		row.Hashes[h.Name] = fmt.Sprintf("%x", h.Sum)
+	}
+	if !a.json {
+		a.printExport(s, sum)
+	}
+	if !sum.Totals.Whole() {
+		return &row, errPartial
+	}
+	return &row, nil
+}
+
+// protected lists what the export must not write over: the sources that the user named, or,
+// where all block devices of the machine are sources, those that hold the LV; and their
+// mapfiles.
+func (g *gathered) protected(s *assessed, named bool) ([]block.Identity, error) {
+	sources := g.Sources
+	if !named {
+		sources = nil
+		needs, _ := domain.OfLVs(s.plan)
+		for _, n := range needs {
+			sources = append(sources, n.Source)
+		}
+	}
+	return identities(sources)
+}
+
+// identities tells which storage the sources and their mapfiles are.
+func identities(sources []*scan.Source) ([]block.Identity, error) {
+	var ids []block.Identity
+	for _, s := range sources {
+		if s.Dev == nil {
+			continue
+		}
+		for _, path := range []string{s.Name, s.Mapfile} {
+			if path == "" {
+				continue
+			}
+			id, err := block.Identify(path)
+			if err != nil {
+				return nil, fmt.Errorf("%s: cannot make sure that it is not written to: %w", path, err)
+			}
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// printExport tells what became of an export.
+func (a *app) printExport(s *assessed, sum *export.Summary) {
+	t := &sum.Totals
+	line := fmt.Sprintf("%s → %s: %s, %s", s.name(), sum.Path, a.size(sum.Size), volume.Judge(t))
+	if t.Bad > 0 {
+		line += fmt.Sprintf(": %s delivered, %s lost", a.size(sum.Size-t.Bad), a.size(t.Bad))
+	}
+	if t.Doubtful > 0 {
+		line += fmt.Sprintf(", %s doubtful", a.size(t.Doubtful))
+	}
+	if sum.Resumed > 0 {
+		line += fmt.Sprintf("; %s were there from before", a.size(sum.Resumed))
+	}
+	fmt.Fprintln(a.out, render.Paragraph("", line+rate(sum)))
+	causes := t.Causes()
+	const most = 10
+	for i, c := range causes {
+		if i == most && !a.verbose {
+			fmt.Fprintf(a.out, "  … and %d more reasons: the map has them all\n", len(causes)-i)
+			break
+		}
+		mark := "-"
+		if c.State == block.Doubtful {
+			mark = "/"
+		}
+		fmt.Fprintln(a.out, render.Paragraph("  "+mark+" ", fmt.Sprintf("%s in %s: %s", a.size(c.Bytes), count(c.Ranges, "range"), c.Why)))
+	}
+	if sum.Map != "" {
+		fmt.Fprintf(a.out, "  map     %s\n", render.Printable(sum.Map))
+	}
+	for _, h := range sum.Hashes {
+		fmt.Fprintf(a.out, "  %-7s %x\n", h.Name, h.Sum)
+	}
+}
+
+// rate says how long an export took, if that was worth noting.
+func rate(sum *export.Summary) string {
+	if sum.Elapsed < time.Second {
+		return ""
+	}
+	perSecond := float64(sum.Size-sum.Resumed) / cmp.Or(sum.Elapsed.Seconds(), 1)
+	return fmt.Sprintf(" (%v, %s/s)", sum.Elapsed.Round(time.Second/10), render.Human.Size(int64(perSecond)))
+}

@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+)
+
+// Main runs lvrescue as a program and does not return.
+//
+// A signal, and a reader of stdout that has gone away, cancel the context. When the
+// command has tidied up, the signal is raised again, so that the caller sees what ended
+// it.
+func Main() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE)
+	var caught os.Signal
+	done := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case caught = <-signals:
+			signal.Reset() // a second one ends lvrescue at once
+			cancel(fmt.Errorf("interrupted: %v", caught))
+		case <-done:
+		}
+	})
+	stdout := &pipe{w: os.Stdout, broken: func() { cancel(errPipe) }}
+	code := Run(ctx, os.Args[1:], stdout, os.Stderr)
+	close(done)
+	watch.Wait()
+	if errors.Is(context.Cause(ctx), errPipe) {
+		caught = syscall.SIGPIPE
+	}
+	if caught != nil && code != exitPanic {
+		raise(caught)
+	}
+	os.Exit(code)
+}
+
+// errPipe is the cause of a cancelled context when nobody reads stdout any more.
+var errPipe = &exitError{code: exitFailed}
+
+// pipe writes to stdout and notices when its reader has gone: what follows is dropped
+// without a word.
+type pipe struct {
+	w      io.Writer
+	broken func()
+}
+
+func (p *pipe) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		p.broken()
+		return len(b), nil
+	}
+	return n, err
+}

@@ -1,0 +1,253 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lvrescue/lvrescue/activate/volume"
+	"github.com/lvrescue/lvrescue/cmd/internal/render"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// timeLayout shows times of metadata texts, in UTC.
+const timeLayout = "2006-01-02 15:04:05 MST"
+
+func newScan(a *app) *cobra.Command {
+	var f evidenceFlags
+	cmd := &cobra.Command{
+		Use:   "scan [SOURCE...]",
+		Short: "Find PVs, VGs and LVs, and say what can be had of each LV",
+		Long: `Find the PVs on the sources, the volume groups that they belong to and the newest trustworthy
+version of each, and say of every LV what of it can be read, what is lost, and why.`,
+		Example: "  lvrescue scan disk1.img disk2.img\n  lvrescue scan --json disks/ | jq '.report[].lv'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runScan(cmd.Context(), a, &f, args)
+		},
+	}
+	f.add(cmd.Flags())
+	return cmd
+}
+
+// scannedVG is a VG with all its LVs assessed.
+type scannedVG struct {
+	*rebuild.VG
+	usage usage
+	lvs   []*assessed
+}
+
+func runScan(ctx context.Context, a *app, f *evidenceFlags, sources []string) error {
+	g, err := a.gather(ctx, f, sources, false)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	findings := slices.Clone(g.Result.Findings)
+	var vgs []scannedVG
+	var lvs []*assessed
+	for _, group := range g.Groups {
+		vg := scannedVG{VG: group.At(nil), usage: usageOf(group.Current.Meta)}
+		vg.lvs = assessVG(vg.VG, false)
+		findings = append(findings, vg.Findings...)
+		vgs, lvs = append(vgs, vg), append(lvs, vg.lvs...)
+	}
+	if a.json {
+		err = a.printJSON(g, findings, scanRows(g, vgs)...)
+	} else {
+		err = a.printScan(g, vgs, findings, append(f.args(), sources...))
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(g.Groups) == 0 && len(g.Orphans) == 0:
+		return &exitError{code: exitFailed}
+	}
+	return verdict(lvs, g.Sources)
+}
+
+func scanRows(g *gathered, vgs []scannedVG) []reportRows {
+	var rows []reportRows
+	for _, vg := range vgs {
+		r := reportRows{VG: []vgRow{vgRowOf(vg.VG, vg.usage)}}
+		for _, p := range vg.PVs {
+			r.PV = append(r.PV, pvRowOf(vg.VG, p, vg.usage))
+		}
+		for _, s := range vg.lvs {
+			r.LV = append(r.LV, lvRowOf(s))
+		}
+		rows = append(rows, r)
+	}
+	var orphans reportRows
+	for _, p := range g.Orphans {
+		orphans.PV = append(orphans.PV, pvRow{Name: p.String(), UUID: p.ID().String(), Format: "lvm2",
+			DevSize: p.Label.DeviceSize, Tags: []string{}, Offset: &p.Offset, Where: p.Where})
+	}
+	if len(orphans.PV) > 0 {
+		rows = append(rows, orphans)
+	}
+	return rows
+}
+
+// printScan is the report for a person: verdicts first, then what they rest on, and what
+// to do next.
+func (a *app) printScan(g *gathered, vgs []scannedVG, findings []scan.Finding, rest []string) error {
+	if len(vgs) == 0 {
+		fmt.Fprintf(a.out, "No volume group was found on %s.\n", count(len(g.Sources), "source"))
+	}
+	for _, vg := range vgs {
+		fmt.Fprintln(a.out, render.Paragraph("", a.vgVerdict(vg)))
+	}
+	if err := a.printPVs(g, vgs); err != nil {
+		return err
+	}
+	if err := a.printVGs(vgs); err != nil {
+		return err
+	}
+	if err := a.printLVs(vgs); err != nil {
+		return err
+	}
+	a.printFindings(findings)
+	if next := nextStep(vgs, rest); next != "" {
+		fmt.Fprintf(a.out, "\nNext: %s\n", next)
+	}
+	return nil
+}
+
+// vgVerdict says in a sentence what can be had of a VG.
+func (a *app) vgVerdict(vg scannedVG) string {
+	found := 0
+	for _, p := range vg.PVs {
+		if !p.Missing() {
+			found++
+		}
+	}
+	const most = 3
+	byHealth := map[volume.Health]int{}
+	var lost []string
+	for _, s := range vg.lvs {
+		byHealth[s.health]++
+		if !s.whole() && len(lost) < most {
+			lost = append(lost, a.loss(s))
+		}
+	}
+	var lvs []string
+	for _, h := range []volume.Health{volume.Complete, volume.Degraded, volume.Doubt, volume.Partial, volume.Lost} {
+		switch n := byHealth[h]; {
+		case n == 0:
+		case len(lvs) == 0:
+			lvs = append(lvs, count(n, "LV")+" "+string(h))
+		default:
+			lvs = append(lvs, fmt.Sprintf("%d %s", n, h))
+		}
+	}
+	if len(lvs) == 0 {
+		lvs = []string{"no LVs"}
+	}
+	s := fmt.Sprintf("VG %s: %d of %s found; %s", vg.Meta.Name, found, count(len(vg.PVs), "PV"), strings.Join(lvs, ", "))
+	if more := len(vg.lvs) - byHealth[volume.Complete] - byHealth[volume.Degraded] - len(lost); more > 0 {
+		lost = append(lost, fmt.Sprintf("and so on for %s", count(more, "more LV")))
+	}
+	if len(lost) == 0 {
+		return s + "."
+	}
+	return s + ": " + strings.Join(lost, "; ") + "."
+}
+
+// loss says how much of an LV is lost or doubtful, and the main reason.
+func (a *app) loss(s *assessed) string {
+	causes := s.totals.Causes()
+	switch {
+	case s.err != nil:
+		return fmt.Sprintf("%s cannot be read (%v)", s.name(), s.err)
+	case s.totals.Bad > 0:
+		return fmt.Sprintf("%s of %s of %s lost because %s", a.size(s.totals.Bad), a.size(s.totals.Size()), s.name(), because(causes))
+	}
+	return fmt.Sprintf("%s of %s of %s doubtful because %s", a.size(s.totals.Doubtful), a.size(s.totals.Size()), s.name(), because(causes))
+}
+
+// because is the main reason, and how many more there are.
+func because(causes []block.Cause) string {
+	s := causes[0].Why
+	if more := len(causes) - 1; more > 0 {
+		s += " (and " + count(more, "other reason") + ")"
+	}
+	return s
+}
+
+func (a *app) printPVs(g *gathered, vgs []scannedVG) error {
+	t := render.Table{Columns: []render.Column{render.Left("PV"), render.Left("VG"), render.Left("Key"), render.Right("PSize"), render.Right("PFree"), render.Left("")}}
+	for _, vg := range vgs {
+		for _, p := range vg.PVs {
+			row := pvRowOf(vg.VG, p, vg.usage)
+			note := p.Doubt
+			switch {
+			case p.Missing():
+				note = "missing: " + p.Meta.ID.String()
+				if p.Meta.Device != "" {
+					note += ", last seen as " + p.Meta.Device
+				}
+			case note == "":
+				note = p.Found.Where
+			}
+			t.Add(row.Name, row.VG, row.Key, a.size(row.Size), a.size(row.Free), note)
+		}
+	}
+	for _, p := range g.Orphans {
+		t.Add(p.String(), "", "", a.size(p.Label.DeviceSize), "", strings.TrimSuffix("in no VG that was found; "+p.Where, "; "))
+	}
+	return a.printTable(&t)
+}
+
+func (a *app) printVGs(vgs []scannedVG) error {
+	t := render.Table{Columns: []render.Column{render.Left("VG"), render.Right("#PV"), render.Right("#LV"), render.Right("Seqno"), render.Right("VSize"), render.Right("VFree"), render.Left("Written"), render.Left("")}}
+	for _, vg := range vgs {
+		row := vgRowOf(vg.VG, vg.usage)
+		note := row.Doubt
+		if a.verbose {
+			note = strings.TrimPrefix(note+"; "+row.Choice+"; UUID "+row.UUID, "; ")
+		}
+		t.Add(row.Name, strconv.Itoa(row.PVCount), strconv.Itoa(row.LVCount), row.Version, a.size(row.Size), a.size(row.Free), row.Written, note)
+	}
+	return a.printTable(&t)
+}
+
+func (a *app) printLVs(vgs []scannedVG) error {
+	t := render.Table{Columns: []render.Column{render.Left("LV"), render.Left("VG"), render.Right("LSize"), render.Left("Health"), render.Left("")}}
+	for _, vg := range vgs {
+		for _, s := range vg.lvs {
+			t.Add(s.lv.Name, vg.Meta.Name, a.size(lvRowOf(s).Size), string(s.health), s.reason(a))
+		}
+	}
+	return a.printTable(&t)
+}
+
+// printTable prints a table that has rows, behind an empty line.
+func (a *app) printTable(t *render.Table) error {
+	if len(t.Rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	return t.Write(a.out)
+}
+
+// nextStep is the command that goes on from a scan; rest are its flags and sources.
+func nextStep(vgs []scannedVG, rest []string) string {
+	for _, vg := range vgs {
+		name := vg.Meta.Name
+		if slices.ContainsFunc(vgs, func(o scannedVG) bool { return o.Group != vg.Group && o.Meta.Name == name }) {
+			name = vg.Meta.ID.String()
+		}
+		for _, s := range vg.lvs {
+			if s.totals.Size() > s.totals.Bad {
+				return commandLine(append([]string{"lvrescue", "export", name, "--all", "-o", "DIR"}, rest...)...)
+			}
+		}
+	}
+	return ""
+}
