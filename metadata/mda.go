@@ -67,17 +67,6 @@ func (l RawLocn) Empty() bool { return l.Offset == 0 }
 // was current then. Only the committed slot carries the flag.
 func (h *MDAHeader) Ignored() bool { return h.Committed.Flags&locnIgnored != 0 }
 
-// Marked reports whether the header carries the magic: an unmarked one was recognised by
-// its checksum or its start alone.
-func (h *MDAHeader) Marked() bool {
-	for _, p := range h.Problems {
-		if p.Code == "mda-magic" {
-			return false
-		}
-	}
-	return true
-}
-
 // Check tells whether the slot can point at a text in an area of areaSize bytes.
 func (l RawLocn) Check(areaSize int64) error {
 	ring := areaSize - MDAHeaderSize

@@ -19,7 +19,6 @@ func TestParseMDAHeader(t *testing.T) {
 	}, h)
 	require.True(t, h.Precommitted.Empty())
 	require.False(t, h.Ignored())
-	require.True(t, h.Marked())
 }
 
 func TestParseMDAHeaderDamage(t *testing.T) {
@@ -34,9 +33,7 @@ func TestParseMDAHeaderDamage(t *testing.T) {
 			require.Equal(t, ChecksumInvalid, h.Checksum)
 			require.EqualValues(t, 0x7000, h.Committed.Offset)
 		}},
-		{"magic", func(b []byte) []byte { return sealHeader(put(b, MDAMagicOffset, "?")) }, "mda-magic", func(t *testing.T, h *MDAHeader) {
-			require.False(t, h.Marked())
-		}},
+		{"magic", func(b []byte) []byte { return sealHeader(put(b, MDAMagicOffset, "?")) }, "mda-magic", nil},
 		{"magic and checksum", func(b []byte) []byte { return put(b, MDAMagicOffset, "?") }, "mda-crc mda-magic", nil},
 		{"version", func(b []byte) []byte { return sealHeader(put(b, mdaOffVersion, uint32(2))) }, "mda-version", nil},
 		{"moved", func(b []byte) []byte { return sealHeader(put(b, mdaOffStart, uint64(8192))) }, "mda-start", func(t *testing.T, h *MDAHeader) {

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 
@@ -9,10 +10,10 @@ import (
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
-// Limits of what is searched and kept for one source, in bytes.
+// Limits of what is read of one source, in bytes; a ring has 1 MiB if nobody asks for more.
 const (
-	maxRingSearch = 1 << 30  // of one ring; lvm2's default is 1 MiB
-	maxRingTexts  = 32 << 20 // of all texts found by search
+	maxTextBytes   = 64 << 20 // of all texts
+	maxSearchBytes = 1 << 30  // of all rings that are searched
 )
 
 // ring is the area's ring, of the given size of the area.
@@ -20,22 +21,41 @@ func (a *Area) ring(size int64) *metadata.Ring {
 	return metadata.NewRing(io.NewSectionReader(a.PV.Dev, a.Offset, size), size)
 }
 
-// readArea reads the texts of a metadata area: those its header points at, and the others
-// when they are wanted, or needed because the newest is lost.
-func (s *sourceScan) readArea(a *Area) {
-	slots := map[int64]bool{} // places in the area that the header points at
-	intact := false
+// readTexts reads the texts of all metadata areas: first those that headers point at; then
+// all others, where they are wanted, or needed because the newest is lost.
+func (s *sourceScan) readTexts(ctx context.Context, areas []*Area) error {
+	slots := make([]slotPlaces, len(areas))
+	for i, a := range areas {
+		slots[i] = s.readSlots(a)
+	}
+	for i, a := range areas {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s.history || !slots[i].intact && !a.empty() {
+			s.searchRing(a, slots[i])
+		}
+	}
+	return ctx.Err()
+}
+
+// slotPlaces are the places in an area that its header points at.
+type slotPlaces struct {
+	intact bool // the newest text is there, with the right checksum
+	at     map[int64]bool
+}
+
+func (s *sourceScan) readSlots(a *Area) slotPlaces {
+	p := slotPlaces{at: map[int64]bool{}}
 	if h := a.Header; h != nil {
 		slot := Committed
 		if h.Ignored() {
 			slot = Ignored
 		}
-		intact = s.readSlot(a, h.Committed, slot, slots)
-		s.readSlot(a, h.Precommitted, Precommitted, slots)
+		p.intact = s.readSlot(a, h.Committed, slot, p.at)
+		s.readSlot(a, h.Precommitted, Precommitted, p.at)
 	}
-	if s.history || !intact && !a.empty() {
-		s.searchRing(a, slots)
-	}
+	return p
 }
 
 // empty reports whether the area has no committed text and should have none: its header is
@@ -55,6 +75,9 @@ func (s *sourceScan) readSlot(a *Area, l metadata.RawLocn, slot Slot, slots map[
 		return false
 	}
 	at := a.PV.Offset + a.Offset + l.Offset
+	if l.Check(a.Size) == nil && !s.room(l.Size, at) {
+		return false
+	}
 	raw, sum, err := a.ring(a.Size).Text(l)
 	if err != nil {
 		s.find(Warning, "text-unreadable", at, "the %s text cannot be read: %v", slot, err)
@@ -85,28 +108,40 @@ func (s *sourceScan) addCopy(a *Area, raw []byte, at int64, slot Slot, sum metad
 	})
 }
 
-// searchRing adds every whole text in the ring that no slot points at.
-func (s *sourceScan) searchRing(a *Area, slots map[int64]bool) {
-	size := areaBytes(a.PV.Dev, a)
-	start := a.PV.Offset + a.Offset
-	if size > maxRingSearch {
-		s.find(Warning, "ring-limit", start, "metadata area of %d bytes; only the first %d are searched for texts", size, maxRingSearch)
-		size = maxRingSearch
+// room takes n bytes of what a source may have of texts, and tells when nothing is left.
+func (s *sourceScan) room(n, at int64) bool {
+	if s.textBytes += n; s.textBytes <= maxTextBytes {
+		return true
 	}
+	if s.textBytes-n <= maxTextBytes {
+		s.find(Warning, "text-limit", at, "more than %d bytes of metadata texts in one source; from here on some are left out", maxTextBytes)
+	}
+	return false
+}
+
+// searchable is how many bytes of an area are there and may be searched.
+func (s *sourceScan) searchable(a *Area) int64 {
+	size := min(a.Size, a.PV.Dev.Size()-a.Offset)
+	if left := maxSearchBytes - s.searchBytes; size > left {
+		s.find(Warning, "ring-limit", a.PV.Offset+a.Offset, "only %d of %d bytes of this metadata area are searched for texts", left, size)
+		size = left
+	}
+	s.searchBytes += max(size, 0)
+	return size
+}
+
+// searchRing adds every whole text in the ring that no slot points at.
+func (s *sourceScan) searchRing(a *Area, slots slotPlaces) {
+	start := a.PV.Offset + a.Offset
 	fragments := 0
-	for t := range a.ring(size).Texts() {
+	for t := range a.ring(s.searchable(a)).Texts() {
 		at := start + t.Offset
 		switch {
 		case t.Part == metadata.Unreadable:
 			s.find(Warning, "ring-unreadable", at, "%d bytes of a metadata area cannot be read: %s", t.Size, why(t.Err))
 		case t.Part != metadata.Whole:
 			fragments++
-		case slots[t.Offset]:
-		case s.textBytes+t.Size > maxRingTexts:
-			s.find(Warning, "ring-limit", at, "more than %d bytes of texts on one source; the rest is left out", maxRingTexts)
-			return
-		default:
-			s.textBytes += t.Size
+		case !slots.at[t.Offset] && s.room(t.Size, at):
 			s.addCopy(a, t.Raw, at, Ring, metadata.ChecksumAbsent)
 		}
 	}
@@ -125,8 +160,8 @@ func why(err error) string {
 }
 
 // hasText reports whether any whole text stands in the area's ring.
-func hasText(a *Area) bool {
-	for t := range a.ring(areaBytes(a.PV.Dev, a)).Texts() {
+func (s *sourceScan) hasText(a *Area) bool {
+	for t := range a.ring(s.searchable(a)).Texts() {
 		if t.Part == metadata.Whole {
 			return true
 		}

@@ -4,8 +4,11 @@ import (
 	"errors"
 
 	"github.com/lvrescue/lvrescue/metadata"
-	"github.com/lvrescue/lvrescue/scan/block"
 )
+
+// maxAreas is how many metadata areas of a label are read; lvm2 makes at most 2
+// (lib/format_text/format-text.h, FMT_TEXT_MAX_MDAS_PER_PV).
+const maxAreas = 8
 
 // labelled finds a container's PV by its label, in sectors 0-3. It reports whether there
 // is one.
@@ -127,19 +130,22 @@ func (s *sourceScan) checkSize(pv *PV) {
 	}
 }
 
-// labelAreas reads the headers of the metadata areas that the PV's label lists. When the
-// label cannot be trusted, and some are not there, they are searched for as well.
+// labelAreas reads the headers of the metadata areas that the PV's label lists. When
+// something is wrong with the label, and some are not there, they are searched for as well.
 func (s *sourceScan) labelAreas(pv *PV, c container) {
-	trusted := pv.Label.Checksum == metadata.ChecksumValid
 	whole := len(pv.Label.MetadataAreas) > 0
 	for i, listed := range pv.Label.MetadataAreas {
+		if i == maxAreas {
+			s.find(Warning, "mda-count", pv.Offset, "the label lists %d metadata areas; only the first %d are read", len(pv.Label.MetadataAreas), maxAreas)
+			break
+		}
 		a := s.areaHeader(pv, i+1, listed)
 		if a.Header == nil {
 			whole = false
 		}
 		pv.Areas = append(pv.Areas, a)
 	}
-	if trusted || whole {
+	if whole || len(pv.Label.Problems) == 0 {
 		return
 	}
 	for _, a := range s.searchHeaders(c) {
@@ -195,6 +201,3 @@ func (s *sourceScan) tellHeader(h *metadata.MDAHeader, at int64) {
 		s.problem(p, at, "the header is used as far as it makes sense")
 	}
 }
-
-// areaBytes is what of an area can be there at all: its device may end before it.
-func areaBytes(dev block.Device, a *Area) int64 { return min(a.Size, dev.Size()-a.Offset) }

@@ -8,14 +8,16 @@ import (
 	"github.com/lvrescue/lvrescue/metadata"
 )
 
-// usualHeaders are the places of the first metadata area on hosts with pages of 4 and
-// 64 KiB and with old versions of lvm2 (lib/format_text/format-text.c,
-// _text_pv_initialise), in bytes from the start of the PV.
-var usualHeaders = [...]int64{4096, 65536, 2048, 512}
+// Where a container is searched for mda headers, in bytes: at its start, where the first
+// area is, at 4096 or 65536 with today's lvm2 (lib/format_text/format-text.c,
+// _text_pv_initialise); and before its end, where a second one of the default size is,
+// rounded to the data alignment, both of 1 MiB.
+const (
+	headSearch = 1 << 20
+	tailSearch = 2 << 20
 
-// tailSearch is how much of a container's end may hold the header of a second area of the
-// default size, in bytes: the area itself, rounded to the data alignment, both of 1 MiB.
-const tailSearch = 2 << 20
+	maxHeaders = 16 // that are believed, of one container
+)
 
 // The first metadata area as lvm2 makes it unless told otherwise.
 const (
@@ -46,12 +48,11 @@ func (l lostArea) of(pv *PV) *Area {
 // lost finds the metadata areas of a container whose PV has lost its label, and with them
 // the PV. Where not even a header is left, texts may still stand in the usual ring.
 func (s *sourceScan) lost(c container) {
-	found := s.searchHeaders(c)
-	for _, l := range found {
+	for _, l := range s.searchHeaders(c) {
 		at := l.base + l.header.At
 		if l.base < 0 {
 			s.find(Error, "pv-before-source", at, "this metadata area's PV begins %d bytes before the source: the source lacks its start", -l.base)
-			s.readStrayArea(l)
+			s.addStray(l)
 			continue
 		}
 		pv := s.known(l.base)
@@ -83,6 +84,9 @@ func (s *sourceScan) lostPV(c container, base int64) *PV {
 // tells of one.
 func (s *sourceScan) assume(c container) {
 	pv := s.known(c.start)
+	if len(s.stray) > 0 {
+		return // that is what stands there
+	}
 	if pv != nil && (pv.Label != nil || slices.ContainsFunc(pv.Areas, func(a *Area) bool { return a.Number == 1 })) {
 		return
 	}
@@ -94,7 +98,7 @@ func (s *sourceScan) assume(c container) {
 	}
 	a := &Area{Number: 1, Offset: usualArea, Size: end - usualArea}
 	a.PV = &PV{Source: s.src, Offset: c.start, Dev: s.device(c, c.start)}
-	if !hasText(a) {
+	if !s.hasText(a) {
 		return
 	}
 	if pv == nil {
@@ -106,38 +110,34 @@ func (s *sourceScan) assume(c container) {
 		"metadata texts stand where the first metadata area of a PV usually is; its label and the area's header are lost")
 }
 
-// searchHeaders finds mda headers at the usual places of a container, and near its end.
+// searchHeaders finds mda headers near the start and near the end of a container.
 func (s *sourceScan) searchHeaders(c container) []lostArea {
 	dev := s.device(c, c.start)
-	var found []lostArea
-	add := func(b []byte, at int64) {
-		h, err := metadata.ParseMDAHeader(b, at)
-		if err != nil || !h.Marked() {
-			return
-		}
-		l := lostArea{base: c.start, header: h}
-		if h.Start != at && h.Checksum == metadata.ChecksumValid {
-			// The header knows better where it is. Read it again from there, so that
-			// only what is wrong with itself is told.
-			if h, err = metadata.ParseMDAHeader(b, h.Start); err != nil {
-				return
-			}
-			l = lostArea{base: c.start + at - h.Start, header: h}
-		}
-		found = append(found, l)
-	}
-	for _, at := range usualHeaders {
-		b, _ := read(dev, at, metadata.MDAHeaderSize)
-		add(b, at)
-	}
 	end := min(c.size, s.src.Dev.Size()-c.start)
-	from := max(end-tailSearch, usualHeaders[1]+metadata.MDAHeaderSize)
-	from -= from % metadata.SectorSize
-	tail, _ := read(dev, from, end-from)
-	for i := range headersIn(tail) {
-		add(tail[i:], from+i)
+	tail := max(end-tailSearch, headSearch) &^ (metadata.SectorSize - 1)
+	var found []lostArea
+	for _, w := range []struct{ from, to int64 }{{0, min(headSearch, end)}, {tail, end}} {
+		b, _ := read(dev, w.from, w.to-w.from)
+		for i := range headersIn(b) {
+			if l, ok := lostHeader(b[i:], c, w.from+i); ok && len(found) < maxHeaders {
+				found = append(found, l)
+			}
+		}
 	}
 	return found
+}
+
+// lostHeader reads the mda header at byte at of a container. One with the right checksum
+// knows better than the container where its PV begins; only what is wrong with itself is
+// then a problem.
+func lostHeader(b []byte, c container, at int64) (lostArea, bool) {
+	h, err := metadata.ParseMDAHeader(b, at)
+	if err != nil || h.Checksum != metadata.ChecksumValid || h.Start == at {
+		return lostArea{c.start, h}, err == nil
+	}
+	base := c.start + at - h.Start
+	h, err = metadata.ParseMDAHeader(b, h.Start)
+	return lostArea{base, h}, err == nil
 }
 
 // headersIn yields the places in b, on sectors, that have the magic of an mda header.
@@ -158,17 +158,14 @@ func headersIn(b []byte) func(yield func(int64) bool) {
 	}
 }
 
-// readStrayArea reads the texts of an area whose PV has no place in the source.
-func (s *sourceScan) readStrayArea(l lostArea) {
+// addStray notes an area whose PV has no place in the source: its texts are still worth
+// reading.
+func (s *sourceScan) addStray(l lostArea) {
 	start := l.base + l.header.At
 	size := l.header.Size
 	if size == 0 {
 		size = math.MaxInt64 - start
 	}
 	pv := &PV{Source: s.src, Offset: start, Dev: s.device(container{start: start, size: s.src.Dev.Size() - start}, start)}
-	before := len(s.copies)
-	s.readArea(&Area{PV: pv, Number: 1, Size: size, Header: l.header})
-	for _, c := range s.copies[before:] {
-		c.Area = nil
-	}
+	s.stray = append(s.stray, &Area{PV: pv, Number: 1, Size: size, Header: l.header})
 }

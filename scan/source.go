@@ -18,10 +18,12 @@ type sourceScan struct {
 	history bool
 	texts   *interner
 
-	pvs       []*PV
-	copies    []*Copy
-	findings  []Finding
-	textBytes int64 // of texts found by search, held in memory
+	pvs      []*PV
+	copies   []*Copy
+	findings []Finding
+	stray    []*Area // whose PV begins before the source
+
+	textBytes, searchBytes int64 // spent; see maxTextBytes and maxSearchBytes
 }
 
 func newSourceScan(path string, texts *interner, opts Options) *sourceScan {
@@ -43,12 +45,17 @@ type container struct {
 	where       string
 }
 
-// run scans the source: PVs with labels first, so that metadata areas of lost ones are not
-// mistaken for others.
+// run opens and scans the source. The error is that of ctx.
 func (s *sourceScan) run(ctx context.Context) error {
 	if ctx.Err() != nil || !s.open() {
 		return ctx.Err()
 	}
+	return s.scan(ctx)
+}
+
+// scan finds PVs with labels first, then what is left of others, so that metadata areas of
+// the former are not taken for those of the latter. Then it reads texts.
+func (s *sourceScan) scan(ctx context.Context) error {
 	containers := s.containers()
 	labelled := make([]bool, len(containers))
 	for i, c := range containers {
@@ -63,20 +70,22 @@ func (s *sourceScan) run(ctx context.Context) error {
 			s.lost(c)
 		}
 	}
+	var areas []*Area
 	for _, pv := range s.pvs {
-		for _, a := range pv.Areas {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			s.readArea(a)
-		}
+		areas = append(areas, pv.Areas...)
 	}
+	err := s.readTexts(ctx, append(areas, s.stray...))
 	s.conclude()
-	return ctx.Err()
+	return err
 }
 
 // conclude puts the finds in order.
 func (s *sourceScan) conclude() {
+	for _, c := range s.copies {
+		if slices.Contains(s.stray, c.Area) {
+			c.Area = nil
+		}
+	}
 	slices.SortStableFunc(s.pvs, func(a, b *PV) int { return cmp.Compare(a.Offset, b.Offset) })
 	slices.SortStableFunc(s.copies, func(a, b *Copy) int { return cmp.Compare(a.Offset, b.Offset) })
 	if len(s.pvs) == 0 && len(s.copies) == 0 {
