@@ -113,7 +113,7 @@ func newKeeper(img *image, every time.Duration) *keeper {
 
 // keep is told that everything before pos is done. It starts what is due and returns the
 // error of an earlier task.
-func (k *keeper) keep(pos int64, partMap func() *block.Mapfile) error {
+func (k *keeper) keep(pos int64, partMap func(pos int64) *block.Mapfile) error {
 	if k.busy {
 		select {
 		case err := <-k.result:
@@ -127,8 +127,8 @@ func (k *keeper) keep(pos int64, partMap func() *block.Mapfile) error {
 	}
 	if now := time.Now(); now.Sub(k.last) >= k.every {
 		k.last = now
-		m := partMap()
-		k.start(func() error { return k.img.checkpoint(m) })
+		m := partMap(pos)
+		k.start(func() error { return k.img.checkpoint(m, pos) })
 	} else if from := k.flushed; pos-from >= flushStep {
 		k.flushed = pos
 		k.start(func() error { return k.img.startWriteback(from, pos-from) })

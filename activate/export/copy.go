@@ -206,13 +206,13 @@ func (r *run) take(j *job) error {
 	return nil
 }
 
-// partMap is the state of FILE.part: what this run has done, and behind it what an earlier
-// one had.
-func (r *run) partMap() *block.Mapfile {
-	m := r.ledger.toMap()
+// partMap is the state of FILE.part: what this run has done before pos, and behind that
+// what an earlier one had.
+func (r *run) partMap(pos int64) *block.Mapfile {
+	m := r.ledger.toMap(pos)
 	m.Comments = partComments(r.opts, r.dev.Size())
-	m.Pos, m.Status = r.ledger.pos, byte(block.NonTried)
-	for b := range r.img.before.within(r.ledger.pos, r.dev.Size()) {
+	m.Pos, m.Status = pos, byte(block.NonTried)
+	for b := range r.img.before.within(pos, r.dev.Size()) {
 		m.Add(b.Len, b.Status)
 	}
 	return m

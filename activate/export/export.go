@@ -155,12 +155,24 @@ func (r *run) fail(cause error) error {
 	if r.img.named {
 		return fmt.Errorf("%s is written, but: %w", r.img.path, cause)
 	}
-	done := r.ledger.pos
-	if err := r.img.checkpoint(r.partMap()); err != nil {
-		return errors.Join(cause, fmt.Errorf("%s is as of an earlier moment: %w", r.img.partMap(), err))
+	err := r.save()
+	cause = fmt.Errorf("%w (%d of %d bytes are in %s; a resumed export goes on from there)",
+		cause, r.img.saved, r.dev.Size(), r.img.part())
+	return errors.Join(cause, err)
+}
+
+// save makes the last checkpoint of a run that has failed. If it was for a full disk, there
+// is no room for the map either: then chunks that no map knows of yet are given up for it.
+func (r *run) save() error {
+	pos, size, chunk := r.ledger.pos, r.dev.Size(), int64(r.opts.ChunkSize)
+	err := r.img.checkpoint(r.partMap(pos), pos)
+	for back := int64(0); errors.Is(err, errDiskFull) && pos-back > r.img.saved; back = max(2*back, chunk) {
+		if r.img.drop(pos-back, size) != nil {
+			break
+		}
+		err = r.img.checkpoint(r.partMap(pos-back), pos-back)
 	}
-	return fmt.Errorf("%w (%d of %d bytes are in %s; a resumed export goes on from there)",
-		cause, done, r.dev.Size(), r.img.part())
+	return err
 }
 
 func (r *run) summary() *Summary {

@@ -285,7 +285,7 @@ func TestResumeRefusesACutPart(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	const size = 64 * mib
+	const size = 24 * mib
 	ctx, cancel := context.WithCancelCause(context.Background())
 	interrupted := errors.New("interrupted")
 	out := output(t)

@@ -11,6 +11,9 @@ import (
 // noFollow makes an open fail on a symbolic link.
 const noFollow = unix.O_NOFOLLOW
 
+// errDiskFull is what a write fails with for want of room.
+const errDiskFull = unix.ENOSPC
+
 // lock makes sure that no other export writes to f. The kernel unlocks when f is closed,
 // in whatever way.
 func lock(f *os.File) error {

@@ -10,6 +10,9 @@ import (
 // noFollow has no equivalent everywhere; Lstat has looked before.
 const noFollow = 0
 
+// errDiskFull never comes up: without holes, no room can be made.
+var errDiskFull = errors.New("disk full")
+
 // lock has no equivalent everywhere: exports to one file at a time are the user's care.
 func lock(*os.File) error { return nil }
 

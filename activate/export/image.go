@@ -27,6 +27,7 @@ type image struct {
 	f       *os.File // FILE.part
 	before  before   // what an earlier run left in it
 	resumed bool     // f may have bytes where holes are wanted
+	saved   int64    // before this, FILE.part.map tells what this run has done
 	named   bool     // the image has its name: there is no FILE.part any more
 	syncErr error    // the first failure to bring bytes to the disk: it is told only once
 }
@@ -128,12 +129,31 @@ func (i *image) sync() error {
 	return i.syncErr
 }
 
-// checkpoint saves m as FILE.part.map, once what it says is true of the disk.
-func (i *image) checkpoint(m *block.Mapfile) error {
+// checkpoint saves m, which tells of what this run has done before pos, as FILE.part.map,
+// once what it says is true of the disk.
+func (i *image) checkpoint(m *block.Mapfile, pos int64) error {
 	if err := i.sync(); err != nil {
 		return err
 	}
-	return block.SaveMapfile(i.partMap(), m)
+	if err := block.SaveMapfile(i.partMap(), m); err != nil {
+		return err
+	}
+	i.saved = pos
+	return nil
+}
+
+// drop frees the room that the image takes up in [lo, hi), which must not be called
+// finished by FILE.part.map, except for what an earlier run has finished there.
+func (i *image) drop(lo, hi int64) error {
+	for b := range i.before.within(lo, hi) {
+		if b.Status == block.Finished {
+			continue
+		}
+		if err := punchHole(i.f, b.Off, b.Len); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finish gives the image its name. m is FILE.map, or nil if there is to be none. At each

@@ -52,18 +52,21 @@ func (l *ledger) max() int {
 	return maxLost
 }
 
-// toMap is the ledger as the blocks of a mapfile.
-func (l *ledger) toMap() *block.Mapfile {
+// toMap is the ledger of the bytes before pos as the blocks of a mapfile.
+func (l *ledger) toMap(pos int64) *block.Mapfile {
 	m := new(block.Mapfile)
 	for _, e := range l.lost {
+		if e.Off >= pos {
+			break
+		}
 		m.Add(e.Off-m.End(), block.Finished)
 		status := block.BadSector
 		if e.State == block.Doubtful {
 			status = block.NonScraped
 		}
-		m.Add(e.Len, status)
+		m.Add(min(e.End(), pos)-e.Off, status)
 	}
-	m.Add(l.pos-m.End(), block.Finished)
+	m.Add(pos-m.End(), block.Finished)
 	return m
 }
 
@@ -73,7 +76,7 @@ func (l *ledger) finalMap(opts *Options) *block.Mapfile {
 	if l.totals.Whole() {
 		return nil
 	}
-	m := l.toMap()
+	m := l.toMap(l.pos)
 	m.Pos, m.Status = l.pos, byte(block.Finished)
 	m.Comments = []string{
 		mapTitle,

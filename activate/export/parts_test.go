@@ -101,7 +101,8 @@ func TestLedgerBoundsRanges(t *testing.T) {
 		{Off: 15, Len: 35, State: block.Bad, Why: tooMany},
 	}, l.lost)
 	require.Equal(t, int64(25), l.totals.Doubtful, "the totals stay exact")
-	require.Equal(t, []block.MapBlock{{Off: 0, Len: 5, Status: '+'}, {Off: 5, Len: 5, Status: '/'}, {Off: 10, Len: 5, Status: '+'}, {Off: 15, Len: 35, Status: '-'}, {Off: 50, Len: 50, Status: '+'}}, l.toMap().Blocks)
+	require.Equal(t, []block.MapBlock{{Off: 0, Len: 5, Status: '+'}, {Off: 5, Len: 5, Status: '/'}, {Off: 10, Len: 5, Status: '+'}, {Off: 15, Len: 35, Status: '-'}, {Off: 50, Len: 50, Status: '+'}}, l.toMap(l.pos).Blocks)
+	require.Equal(t, []block.MapBlock{{Off: 0, Len: 5, Status: '+'}, {Off: 5, Len: 5, Status: '/'}, {Off: 10, Len: 5, Status: '+'}, {Off: 15, Len: 5, Status: '-'}}, l.toMap(20).Blocks)
 }
 
 // An identity goes through the comments of a mapfile unharmed, whatever is in it.
