@@ -18,7 +18,22 @@ const (
 
 // ring is the area's ring, of the given size of the area.
 func (a *Area) ring(size int64) *metadata.Ring {
-	return metadata.NewRing(io.NewSectionReader(a.PV.Dev, a.Offset, size), size)
+	return metadata.NewRing(io.NewSectionReader(sparse{a.PV.Dev}, a.Offset, size), size)
+}
+
+// sparse is a device of which proven zeros are not read: most of a ring was never written.
+type sparse struct{ block.Device }
+
+func (d sparse) ReadAt(p []byte, off int64) (int, error) {
+	n := int64(len(p))
+	for e := range d.Extents(off, n) {
+		if e.State == block.Zero && e.Len == n {
+			clear(p)
+			return len(p), nil
+		}
+		break
+	}
+	return d.Device.ReadAt(p, off)
 }
 
 // readTexts reads the texts of all metadata areas: first those that headers point at; then

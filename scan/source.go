@@ -98,12 +98,11 @@ func (s *sourceScan) containers() []container {
 	size := s.src.Dev.Size()
 	list := []container{{start: 0, size: size}}
 	layout := partition.Read(s.src.Dev, size)
+	problems := layout.Problems
 	for _, t := range layout.Tables {
-		for _, p := range t.Problems {
-			s.find(Warning, p.Code, p.Offset, "%s", p.Text)
-		}
+		problems = append(problems, t.Problems...)
 	}
-	for _, p := range layout.Problems {
+	for _, p := range problems {
 		s.find(Warning, p.Code, p.Offset, "%s", p.Text)
 	}
 	for _, p := range layout.Partitions {

@@ -106,6 +106,9 @@ func (d *distinct) add(path string, info os.FileInfo) (first string, isNew bool)
 	return path, true
 }
 
+// noDisks are the names of block devices that never hold a PV worth looking for.
+var noDisks = []string{"ram", "zram", "fd"}
+
 // blockDevices lists the block devices in a sysfs directory that may hold PVs: not empty
 // ones, memory, what lvrescue itself has made, and partitions, which are found on their disks.
 func blockDevices(sys string) ([]string, error) {
@@ -120,7 +123,7 @@ func blockDevices(sys string) ([]string, error) {
 		size := sysValue(dir, "size")
 		switch {
 		case partition == nil, size == "", size == "0":
-		case strings.HasPrefix(e.Name(), "ram"), strings.HasPrefix(e.Name(), "zram"):
+		case slices.ContainsFunc(noDisks, func(prefix string) bool { return strings.HasPrefix(e.Name(), prefix) }):
 		case strings.HasPrefix(sysValue(dir, "dm/uuid"), "LVRESCUE-"):
 		default:
 			paths = append(paths, deviceNode(dir, e.Name()))
