@@ -65,6 +65,9 @@ func (vg *VG) LV(name string) (*metadata.LV, error) {
 	return nil, fmt.Errorf("VG %s (seqno %d) has no LV %q; it has: %s", vg.Meta.Name, vg.Meta.Seqno, name, strings.Join(names, ", "))
 }
 
+// byHand is where the user placed a PV.
+const byHand = "placed by hand"
+
 // assumed makes PVs of the places that the user named.
 func assumed(ev *scan.Evidence, as []Assume) ([]*scan.PV, error) {
 	var pvs []*scan.PV
@@ -80,7 +83,7 @@ func assumed(ev *scan.Evidence, as []Assume) ([]*scan.PV, error) {
 		if a.Offset < 0 || a.Offset >= s.Dev.Size() {
 			return nil, fmt.Errorf("--assume %s=%s@%d: the source has %d bytes", a.PV, a.Source, a.Offset, s.Dev.Size())
 		}
-		pvs = append(pvs, &scan.PV{Source: s, Offset: a.Offset, Where: "placed by hand",
+		pvs = append(pvs, &scan.PV{Source: s, Offset: a.Offset, Where: byHand,
 			Dev:   block.NewSection(s.Dev, a.Offset, s.Dev.Size()-a.Offset, ""),
 			Label: &metadata.Label{PVID: a.PV}})
 	}
@@ -106,6 +109,7 @@ func (g *Group) At(v *Version) *VG {
 		vg.PVs = append(vg.PVs, vg.place(m))
 	}
 	vg.placeByElimination()
+	vg.doubtDuplicates()
 	doubts := g.doubts(v)
 	for _, p := range vg.PVs {
 		vg.judge(p)
@@ -130,15 +134,28 @@ func (vg *VG) place(m *metadata.PV) *PV {
 	slices.SortStableFunc(c, func(a, b *scan.PV) int { return vg.compareFit(b, a, m) })
 	p.Found, p.Other = c[0], c[1:]
 	if len(c) > 1 {
-		tie := vg.compareFit(c[0], c[1], m) == 0
-		text := fmt.Sprintf("PV %s (%s) was found %d times; using %s, not %s", m.Key, m.ID, len(c), c[0], others(c[1:]))
-		if tie {
-			p.Doubt = fmt.Sprintf("%s and %s both carry PV UUID %s and fit equally", c[0], c[1], m.ID)
-			text += "; they fit equally: leave one out with --without"
-		}
-		vg.note(scan.Warning, "duplicate-pv", c[0], "%s", text)
+		vg.note(scan.Warning, "duplicate-pv", c[0], "PV %s (%s) was found %d times; using %s, not %s; --without decides otherwise", m.Key, m.ID, len(c), c[0], others(c[1:]))
 	}
 	return p
+}
+
+// doubtDuplicates doubts a disk that was chosen among several, unless the user chose it, or
+// all others are older copies by their own metadata. While some PV is missing, the others may
+// be that one under a wrong label, and nothing is certain.
+func (vg *VG) doubtDuplicates() {
+	complete := !slices.ContainsFunc(vg.PVs, (*PV).Missing)
+	for _, p := range vg.PVs {
+		if len(p.Other) == 0 || p.Found.Where == byHand {
+			continue
+		}
+		older := !slices.ContainsFunc(p.Other, func(o *scan.PV) bool {
+			s := vg.Group.lastSeqno(o)
+			return s == 0 || s >= vg.Group.lastSeqno(p.Found)
+		})
+		if !complete || !older || !vg.carries(p.Found) {
+			p.Doubt = fmt.Sprintf("%s and %s both carry PV UUID %s", p.Found, others(p.Other), p.Meta.ID)
+		}
+	}
 }
 
 func others(pvs []*scan.PV) string {
@@ -151,13 +168,13 @@ func others(pvs []*scan.PV) string {
 
 // compareFit ranks two disks that carry the same PV UUID; positive when a fits better.
 func (vg *VG) compareFit(a, b *scan.PV, m *metadata.PV) int {
-	byHand := func(p *scan.PV) int { return b2i(p.Where == "placed by hand") }
+	chosen := func(p *scan.PV) int { return b2i(p.Where == byHand) }
 	carries := func(p *scan.PV) int { return b2i(vg.carries(p)) }
 	seqno := func(p *scan.PV) uint32 { return vg.Group.lastSeqno(p) }
 	large := func(p *scan.PV) int { return b2i(p.Dev.Size() >= m.DevSize*block.SectorSize) }
 	exact := func(p *scan.PV) int { return b2i(p.Dev.Size() == m.DevSize*block.SectorSize) }
 	return cmp.Or(
-		cmp.Compare(byHand(a), byHand(b)),
+		cmp.Compare(chosen(a), chosen(b)),
 		cmp.Compare(carries(a), carries(b)),
 		cmp.Compare(seqno(a), seqno(b)),
 		cmp.Compare(large(a), large(b)),
@@ -205,7 +222,7 @@ func (vg *VG) placeByElimination() {
 	}
 	var hit *scan.PV
 	for _, f := range vg.Group.pvs {
-		if f.Label == nil && vg.carries(f) && f.Dev.Size() >= free.Meta.DevSize*block.SectorSize {
+		if f.Label == nil && !vg.taken(f) && vg.carries(f) && f.Dev.Size() >= free.Meta.DevSize*block.SectorSize {
 			if hit != nil {
 				return
 			}
@@ -218,6 +235,13 @@ func (vg *VG) placeByElimination() {
 	free.Found = hit
 	free.Doubt = fmt.Sprintf("%s has no label; taken for PV %s because it carries the VG's metadata and all other PVs are found", hit, free.Meta.Key)
 	vg.note(scan.Warning, "placed-by-elimination", hit, "%s", free.Doubt)
+}
+
+// taken tells whether a PV has already been placed where f is: by hand, or by another label.
+func (vg *VG) taken(f *scan.PV) bool {
+	return slices.ContainsFunc(vg.PVs, func(p *PV) bool {
+		return !p.Missing() && p.Found.Source == f.Source && p.Found.Offset == f.Offset
+	})
 }
 
 // judge compares the disk with what the metadata says of it.
@@ -234,7 +258,7 @@ func (vg *VG) judge(p *PV) {
 	} else if have > need && need > 0 {
 		vg.note(scan.Info, "disk-larger", f, "PV %s has %d bytes, the disk %d: the PV was never grown, or the disk is not its first home", m.Key, need, have)
 	}
-	if f.Where == "placed by hand" {
+	if f.Where == byHand {
 		return
 	}
 	if l := f.Label; l != nil && len(l.DataAreas) > 0 && l.DataAreas[0].Offset != m.PEStart*block.SectorSize {
