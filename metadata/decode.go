@@ -64,7 +64,7 @@ func Decode(t *Text) (*VG, error) {
 
 // decode reads what can be read and adds to the damage found before.
 func decode(t *Text, damage *DamagedError) (*VG, *DamagedError) {
-	d := &decoder{text: t, damage: damage}
+	d := &decoder{text: t, damage: damage, salvaged: damage != nil}
 	vg := &VG{Text: t, Node: t.VG()}
 	readFields(d, headerFields, vg, t.Root, "the header")
 	if vg.Node == nil {
@@ -90,6 +90,8 @@ type decoder struct {
 	damage *DamagedError
 	err    string // why the last item was not read in full
 
+	salvaged bool // the text breaks the grammar, the tree is what is left of it
+
 	lvs      slab[LV]
 	segments slab[Segment]
 	pointers slab[*Segment]
@@ -102,8 +104,11 @@ func (d *decoder) bad(n *Node, dropped, format string, args ...any) {
 	if d.damage == nil {
 		d.damage = new(DamagedError)
 	}
-	line, column := d.text.Position(n.Offset)
 	d.err = fmt.Sprintf(format, args...)
+	line, column := 0, 0
+	if len(d.damage.Damages) < maxDamages { // to find the line takes time
+		line, column = d.text.Position(n.Offset)
+	}
 	d.damage.add(Damage{line, column, n.Offset, d.err, dropped})
 }
 
@@ -325,8 +330,13 @@ func (d *decoder) readLV(n *Node) *LV {
 			lv.Damaged = d.err
 		}
 	}
-	if n.damaged && lv.Damaged == "" {
-		lv.Damaged = "part of its section is lost"
+	switch {
+	case lv.Damaged != "":
+	case n.damaged:
+		d.bad(n, "", "%s: part of its section is lost", what)
+		lv.Damaged = d.err
+	case d.vg.ExtentSize == 0:
+		lv.Damaged = "the VG's extent_size is lost"
 	}
 	if int64(sections) != lv.SegmentCount && n.Has("segment_count") {
 		d.bad(n, "", "%s: segment_count is %d, but there are %d segments", what, lv.SegmentCount, sections)
@@ -358,11 +368,25 @@ func (d *decoder) readSegment(n *Node, lv string) *Segment {
 	case !d.spanFits(0, s.StartExtent+s.ExtentCount):
 		err = fmt.Errorf("%d extents from %d on do not fit 2^63 bytes", s.ExtentCount, s.StartExtent)
 	}
+	if err == nil && d.salvaged {
+		err = strangeField(s)
+	}
 	if err != nil {
 		d.bad(n, what, "%s: %v", what, err)
 		return nil
 	}
 	return s
+}
+
+// strangeField reports a field that segments of that type do not have. In a text that is
+// damaged elsewhere it is most likely the rest of one that they do have.
+func strangeField(s *Segment) error {
+	for n := range s.Node.Children() {
+		if n.Kind == Assignment && !knownField(s.Type, n.Key) {
+			return fmt.Errorf("%s is no field of type %s", shorten(n.Key), s.Type)
+		}
+	}
+	return nil
 }
 
 // drop says of the last damage what is left out for it.
