@@ -39,13 +39,14 @@ delivers whether it is right, doubtful or lost.
 
 SOURCES are image files, block devices and directories of images; with none given, all block
 devices of the system. SOURCE.map beside a source is read as its ddrescue mapfile.`,
-		Example:           "  lvrescue scan disks/\n  lvrescue export vg0/home disks/ -o home.img",
+		Example:           "  lvrescue demo\n  lvrescue scan disks/\n  lvrescue export vg0/home disks/ -o home.img",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		Args:              unknownCommand,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) { return a.check() },
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -55,8 +56,8 @@ devices of the system. SOURCE.map beside a source is read as its ddrescue mapfil
 	fs.BoolVar(&a.json, "json", false, "print one JSON object, in lvm2's json_std shape, sizes in bytes")
 	fs.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, no informational findings")
 	fs.BoolVarP(&a.verbose, "verbose", "v", false, "show more: places, reasons, codes of findings")
-	fs.StringVar(&a.unitArg, "units", "h", "sizes: h as lvs prints them, b in bytes")
-	root.AddCommand(newScan(a), newLVs(a), newHistory(a), newExport(a), newDomain(a), newVersion(a))
+	fs.StringVar(&a.unitArg, "units", "h", "sizes as lvs prints them (h) or in bytes (b): `h|b`")
+	root.AddCommand(newScan(a), newLVs(a), newHistory(a), newExport(a), newDomain(a), newDemo(a), newVersion(a))
 	root.InitDefaultCompletionCmd()
 	root.SetUsageTemplate(usageTemplate)
 	return root

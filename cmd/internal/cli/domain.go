@@ -47,7 +47,6 @@ tables: read these first, and the LVs can be named.`,
 	fs.StringVarP(&o.out, "output", "o", ".", "the directory for the mapfiles, SOURCE.domain.map each (`DIR`)")
 	fs.StringVar(&o.at, "at", "", "look at an older `SEQNO`; see lvrescue history")
 	fs.BoolVar(&o.metadata, "metadata", false, "labels, metadata areas and partition tables instead of an LV")
-	cmd.MarkFlagsMutuallyExclusive("at", "metadata")
 	return cmd
 }
 

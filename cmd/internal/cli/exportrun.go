@@ -142,8 +142,11 @@ func identities(sources []*scan.Source) ([]block.Identity, error) {
 func (a *app) printExport(s *assessed, sum *export.Summary) {
 	t := &sum.Totals
 	line := fmt.Sprintf("%s → %s: %s, %s", s.name(), sum.Path, a.size(sum.Size), volume.Judge(t))
+	if !t.Whole() {
+		line += fmt.Sprintf(": %s delivered", a.size(sum.Size-t.Bad))
+	}
 	if t.Bad > 0 {
-		line += fmt.Sprintf(": %s delivered, %s lost", a.size(sum.Size-t.Bad), a.size(t.Bad))
+		line += fmt.Sprintf(", %s lost", a.size(t.Bad))
 	}
 	if t.Doubtful > 0 {
 		line += fmt.Sprintf(", %s doubtful", a.size(t.Doubtful))

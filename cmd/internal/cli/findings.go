@@ -55,7 +55,7 @@ func (a *app) warn(all []scan.Finding) {
 	}
 	n := 0
 	for _, f := range a.shown(all) {
-		if f.Severity == scan.Info && !a.verbose {
+		if f.Severity == scan.Info && !a.verbose || f.Code == "pv-missing" { // the results name what that costs
 			continue
 		}
 		if n++; n > mostFindings && !a.verbose {

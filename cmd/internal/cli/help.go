@@ -9,8 +9,7 @@ import (
 // usageTemplate is cobra's, with the examples moved to the end and the exit codes behind
 // them.
 var usageTemplate = `USAGE
-  {{.UseLine}}{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} COMMAND [FLAG...] [ARGUMENT...]{{end}}
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND [FLAG...] [ARGUMENT...]{{else}}{{.UseLine}}{{end}}
 {{- if .HasAvailableSubCommands}}
 
 COMMANDS{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}

@@ -42,7 +42,6 @@ what changed between two versions, or from the one before.`,
 	o.evidenceFlags.add(fs)
 	fs.StringVar(&o.show, "show", "", "print the metadata text of version `SEQNO`")
 	fs.StringVar(&o.diff, "diff", "", "tell what changed from version `A [B]`: from A to B, or from the one before to A")
-	cmd.MarkFlagsMutuallyExclusive("show", "diff")
 	return cmd
 }
 
@@ -63,6 +62,9 @@ func joinDiff(args []string) []string {
 }
 
 func runHistory(ctx context.Context, a *app, o *historyOptions, args []string) error {
+	if o.show != "" && o.diff != "" {
+		return usagef("", "--show and --diff exclude each other")
+	}
 	vgName, sources := splitVG(args)
 	g, err := a.gather(ctx, &o.evidenceFlags, sources, true)
 	if err != nil {

@@ -43,11 +43,13 @@ and what can be had of each. The first argument names a VG if no such file exist
 	fs.BoolVar(&o.removed, "removed", false, "list LVs of older versions that the current one no longer has")
 	fs.BoolVarP(&o.hidden, "all", "a", false, "list hidden LVs too")
 	fs.BoolVar(&o.explain, "explain", false, "show how each LV is put together, byte by byte")
-	cmd.MarkFlagsMutuallyExclusive("at", "removed")
 	return cmd
 }
 
 func runLVs(ctx context.Context, a *app, o *lvsOptions, args []string) error {
+	if o.at != "" && o.removed {
+		return usagef("", "--at and --removed exclude each other: --removed looks at all older versions")
+	}
 	vgName, sources := splitVG(args)
 	g, err := a.gather(ctx, &o.evidenceFlags, sources, o.at != "" || o.removed)
 	if err != nil {

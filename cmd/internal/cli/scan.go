@@ -67,6 +67,8 @@ func runScan(ctx context.Context, a *app, f *evidenceFlags, sources []string) er
 		return err
 	case len(g.Groups) == 0 && len(g.Orphans) == 0:
 		return &exitError{code: exitFailed}
+	case len(g.Groups) == 0:
+		return errPartial // PVs, but nothing that says what lies on them
 	}
 	return verdict(lvs, g.Sources)
 }

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lvrescue/lvrescue/cmd/internal/cli"
+	"github.com/lvrescue/lvrescue/fixtures"
+	"github.com/lvrescue/lvrescue/fixtures/corpus"
+	"github.com/lvrescue/lvrescue/fixtures/damage"
+)
+
+var update = flag.Bool("update", false, "write the outputs that the scripts compare with anew")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"lvrescue": cli.Main})
+}
+
+// TestScripts runs testdata/script: each script works on real LVM disks, and breaks them.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"corpus":    unpackCorpus,
+			"healthy":   keepHealthy,
+			"damage":    doDamage,
+			"exits":     exits,
+			"golden":    requireGolden,
+			"truth":     requireTruth,
+			"normalise": normalise,
+		},
+	})
+}
+
+// unpackCorpus NAME DIR unpacks a corpus: DIR/disks/*.img, and what the kernel and lvm2
+// told of them beside.
+func unpackCorpus(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(dir, 0o777))
+	archive, err := os.Open(filepath.Join("..", "..", "fixtures", "corpora", args[0]+".tar.zst"))
+	ts.Check(err)
+	defer archive.Close()
+	_, err = corpus.Unpack(archive, dir)
+	ts.Check(err)
+}
+
+func load(ts *testscript.TestScript, dir string) *corpus.Corpus {
+	c, err := corpus.Load(ts.MkAbs(dir))
+	ts.Check(err)
+	return c
+}
+
+// keepHealthy DIR VG/LV FILE extracts an LV by the kernel's own table, before any damage.
+func keepHealthy(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(load(ts, args[0]).Extract(args[1], ts.MkAbs(args[2])))
+}
+
+// doDamage WHAT FILE NUMBER... breaks a disk.
+func doDamage(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[1])
+	n := make([]int64, len(args)-2)
+	for i, arg := range args[2:] {
+		var err error
+		n[i], err = strconv.ParseInt(arg, 0, 64)
+		ts.Check(err)
+	}
+	switch args[0] {
+	case "zero":
+		ts.Check(damage.Zero(file, n[0], n[1]))
+	case "noise":
+		ts.Check(damage.Noise(file, n[0], n[1], 1))
+	case "flip":
+		ts.Check(damage.Flip(file, n[0]))
+	case "truncate":
+		ts.Check(damage.Truncate(file, n[0]))
+	default:
+		ts.Fatalf("no damage is called %q", args[0])
+	}
+}
+
+// exits CODE PROGRAM ARG... runs a program that must end with that code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%v ended with exit code %d, want %d", args[1:], got, want)
+	}
+}
+
+// requireGolden DIR LV FILE wants exactly the bytes that the kernel read from the LV. LV is
+// the key of the golden, as "vg/lv@7" for an LV of an older version.
+func requireGolden(ts *testscript.TestScript, _ bool, args []string) {
+	golden, ok := load(ts, args[0]).Golden[args[1]]
+	if !ok {
+		ts.Fatalf("no golden for %s", args[1])
+	}
+	f, err := os.Open(ts.MkAbs(args[2]))
+	ts.Check(err)
+	defer f.Close()
+	ts.Check(golden.Check(f))
+}
+
+// requireTruth HEALTHY EXPORT [MAP] wants each byte of the export to be right, or in a
+// range that the map calls bad.
+func requireTruth(ts *testscript.TestScript, _ bool, args []string) {
+	mapfile := ""
+	if len(args) > 2 {
+		mapfile = ts.MkAbs(args[2])
+	}
+	truth, err := fixtures.CheckTruth(ts.MkAbs(args[0]), ts.MkAbs(args[1]), mapfile)
+	ts.Check(err)
+	ts.Logf("%+v", truth)
+}
+
+var (
+	uuids  = regexp.MustCompile(`[0-9A-Za-z]{6}(-[0-9A-Za-z]{4}){5}-[0-9A-Za-z]{6}`)
+	times  = regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} UTC`)
+	hashes = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+)
+
+// normalise stdout|FILE OUT copies text without what differs each time the corpora are
+// made: UUIDs are numbered, times and hashes blanked, at their full width.
+func normalise(ts *testscript.TestScript, _ bool, args []string) {
+	text := []byte(ts.ReadFile(args[0]))
+	seen := map[string]string{}
+	text = uuids.ReplaceAllFunc(text, func(id []byte) []byte {
+		if seen[string(id)] == "" {
+			seen[string(id)] = fmt.Sprintf("uuid%02d-0000-0000-0000-0000-0000-000000", len(seen)+1)
+		}
+		return []byte(seen[string(id)])
+	})
+	text = times.ReplaceAll(text, []byte("YYYY-MM-DD hh:mm:ss UTC"))
+	text = hashes.ReplaceAll(text, bytes.Repeat([]byte("h"), 64))
+	out := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(filepath.Dir(out), 0o777))
+	ts.Check(os.WriteFile(out, text, 0o666))
+}
