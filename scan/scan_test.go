@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,6 +153,27 @@ func TestRunHistory(t *testing.T) {
 			}
 		}
 		require.Len(t, bySeqno, int(newest))
+	}
+}
+
+// TestRunHistoryWrapped expects of rings that came round many times the last versions
+// without a gap, each the same on both disks.
+func TestRunHistoryWrapped(t *testing.T) {
+	c := fixtures.Open(t, "ring-wrapped")
+	ev := run(t, Options{History: true}, c.Paths()...)
+	bySeqno := map[uint32][]*Content{}
+	oldest, newest := uint32(math.MaxUint32), uint32(0)
+	for _, copy := range ev.Copies {
+		vg, err := copy.Content.VG()
+		require.NoError(t, err, "%s @%d", copy.Source.Name, copy.Offset)
+		bySeqno[vg.Seqno] = append(bySeqno[vg.Seqno], copy.Content)
+		oldest, newest = min(oldest, vg.Seqno), max(newest, vg.Seqno)
+	}
+	require.Greater(t, oldest, uint32(1), "the ring has come round")
+	require.Len(t, bySeqno, int(newest-oldest+1), "versions %d to %d", oldest, newest)
+	for seqno, contents := range bySeqno {
+		require.Len(t, contents, len(c.Disks), "seqno %d", seqno)
+		require.Same(t, contents[0], contents[1], "seqno %d", seqno)
 	}
 }
 
