@@ -161,14 +161,15 @@ func orphans(ev *scan.Evidence, groups []*Group) []*scan.PV {
 	return o
 }
 
-// Find returns the group that the user means by a VG name or UUID.
+// Find returns the group that the user means by a VG's UUID or name; a name that the VG has
+// lost since counts where no VG has it now.
 func (r *Result) Find(name string) (*Group, error) {
-	var hits []*Group
 	id, idErr := metadata.ParseID(name)
-	for _, g := range r.Groups {
-		if g.Name() == name || idErr == nil && g.ID == id {
-			hits = append(hits, g)
-		}
+	hits := r.filter(func(g *Group) bool { return g.Name() == name || idErr == nil && g.ID == id })
+	if len(hits) == 0 {
+		hits = r.filter(func(g *Group) bool {
+			return slices.ContainsFunc(g.Versions, func(v *Version) bool { return v.Meta.Name == name })
+		})
 	}
 	switch len(hits) {
 	case 1:
@@ -188,4 +189,15 @@ func (r *Result) Find(name string) (*Group, error) {
 		ids = append(ids, g.ID.String())
 	}
 	return nil, fmt.Errorf("%d volume groups are named %q; name one by its UUID: %s", len(hits), name, strings.Join(ids, ", "))
+}
+
+// filter lists the groups that a test holds for.
+func (r *Result) filter(test func(*Group) bool) []*Group {
+	var hits []*Group
+	for _, g := range r.Groups {
+		if test(g) {
+			hits = append(hits, g)
+		}
+	}
+	return hits
 }
