@@ -57,6 +57,7 @@ devices of the system. SOURCE.map beside a source is read as its ddrescue mapfil
 	fs.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, no informational findings")
 	fs.BoolVarP(&a.verbose, "verbose", "v", false, "show more: places, reasons, codes of findings")
 	fs.StringVar(&a.unitArg, "units", "h", "sizes as lvs prints them (h) or in bytes (b): `h|b`")
+	complete(root, "units", "h", "b")
 	root.AddCommand(newScan(a), newLVs(a), newHistory(a), newExport(a), newDomain(a), newDemo(a), newVersion(a))
 	root.InitDefaultCompletionCmd()
 	root.SetUsageTemplate(usageTemplate)
@@ -73,6 +74,13 @@ func (a *app) check() (err error) {
 
 // size shows a number of bytes in the units that the user wants.
 func (a *app) size(n int64) string { return a.units.Size(n) }
+
+// complete names the values of a flag for shell completion.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // no such flag
+	}
+}
 
 // unknownCommand refuses arguments of lvrescue itself: they are mistyped commands.
 func unknownCommand(cmd *cobra.Command, args []string) error {

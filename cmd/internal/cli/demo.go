@@ -21,9 +21,10 @@ func newDemo(a *app) *cobra.Command {
 take one away, and rescue what is left with the commands that you would type. In the end the
 result is held against what the kernel read from the volumes while they were healthy.
 Nothing is left behind.`,
-		Example: "  lvrescue demo",
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), a) },
+		Example:           "  lvrescue demo",
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), a) },
 	}
 }
 

@@ -10,11 +10,12 @@ import (
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Long:    "Print the version of lvrescue, the commit it was built from and the version of Go.",
-		Example: "  lvrescue version",
-		Args:    noArgs,
+		Use:               "version",
+		Short:             "Print the version",
+		Long:              "Print the version of lvrescue, the commit it was built from and the version of Go.",
+		Example:           "  lvrescue version",
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
 				return a.printJSON(nil, nil)

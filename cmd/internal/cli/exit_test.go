@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestGuardReportsPanics(t *testing.T) {
+	var out bytes.Buffer
+	code := guard(&out, []string{"scan", "x"}, func() int { panic("oops") })
+	require.Equal(t, exitPanic, code)
+	require.Contains(t, out.String(), "lvrescue: internal error: oops")
+	require.Contains(t, out.String(), `command: ["scan" "x"]`)
+	require.Contains(t, out.String(), "exit_test.go", "the stack")
+}
+
+func TestCodeOf(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, exitComplete},
+		{errors.New("any"), exitFailed},
+		{usagef("", "wrong"), exitUsage},
+		{fmt.Errorf("wrapped: %w", errPartial), exitPartial},
+		{hinted(errors.New("any"), "try"), exitFailed},
+	} {
+		require.Equal(t, c.want, codeOf(c.err))
+	}
+}
+
+func TestReportError(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("plain"), "lvrescue: plain\n"},
+		{errors.Join(errors.New("one"), errors.New("two")), "lvrescue: one\nlvrescue: two\n"},
+		{usagef("try this", "no \x1b[31m"), "lvrescue: no \\x1b[31m\nlvrescue: hint: try this\n"},
+		{errPartial, ""},
+		{context.Canceled, ""},
+		{fmt.Errorf("open: %w", fs.ErrPermission), "lvrescue: open: permission denied\nlvrescue: hint: reading disks takes root, or membership of the group that owns them (often \"disk\")\n"},
+		{fmt.Errorf("write: %w", syscall.ENOSPC), "lvrescue: write: no space left on device\nlvrescue: hint: make room, then run the same command again with --resume\n"},
+	} {
+		var out bytes.Buffer
+		reportError(&out, c.err)
+		require.Equal(t, c.want, out.String())
+	}
+}
