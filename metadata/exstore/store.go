@@ -1,0 +1,163 @@
+package exstore
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// maxExceptions bounds the memory of a list; it is enough for 256 GiB of changes in chunks
+// of 4 KiB.
+const maxExceptions = 1 << 26
+
+// Run is a run of chunks that have copies: Len chunks of the origin from Old on lie in the
+// store from New on.
+type Run struct{ Old, New, Len int64 }
+
+// List is what a store's areas hold.
+type List struct {
+	Runs       []Run // by Old, not overlapping
+	Exceptions int64
+	Areas      int64 // how many were read: 0 to Areas-1
+
+	// Missing says why exceptions may be missing from Runs; "" when all are there. What it
+	// has is right all the same.
+	Missing string
+
+	// Conflict says what in the list contradicts itself, so that none of it can be believed.
+	Conflict string
+}
+
+// AreaOffset is where an area lies in a store, in bytes. It is ChunkSize bytes long.
+func AreaOffset(area, chunkSize int64) int64 {
+	return chunkSize * (1 + area*(chunkSize/exceptionSize+1))
+}
+
+// ReadList reads the exceptions of a store of size bytes whose chunks have chunkSize bytes,
+// a power of two from 512 on. The origin has chunks chunks: exceptions for others are
+// damage. Whatever cannot be read is told in Missing.
+func ReadList(store io.ReaderAt, size, chunkSize, chunks int64) *List {
+	r := &reader{store: store, size: size, chunkSize: chunkSize, chunks: chunks, perArea: chunkSize / exceptionSize}
+	for full := true; full; r.list.Areas++ {
+		off := AreaOffset(r.list.Areas, chunkSize)
+		if off > size-chunkSize {
+			break // the last area is full, and so is the store
+		}
+		full = r.area(off)
+	}
+	r.list.Exceptions = int64(len(r.found))
+	r.index()
+	return &r.list
+}
+
+// reader is one ReadList at work.
+type reader struct {
+	store                            io.ReaderAt
+	size, chunkSize, chunks, perArea int64
+	found                            []exception
+	list                             List
+}
+
+type exception struct{ old, new int64 }
+
+// pieceSize is how much of an area is read at once, in bytes.
+const pieceSize = 64 << 10
+
+// area reads one area and says whether it is full.
+func (r *reader) area(off int64) (full bool) {
+	buf := make([]byte, min(pieceSize, r.chunkSize))
+	for at := off; at < off+r.chunkSize; at += int64(len(buf)) {
+		if n, err := r.store.ReadAt(buf, at); n < len(buf) {
+			return r.salvage(buf, at, err) && at+int64(len(buf)) == off+r.chunkSize
+		}
+		if !r.take(buf, at) {
+			return false
+		}
+	}
+	return true
+}
+
+// salvage reads a piece sector by sector, since err kept it from being read as a whole, and
+// says whether the list goes on behind it: not when that cannot be known.
+func (r *reader) salvage(buf []byte, off int64, err error) (more bool) {
+	for len(buf) > 0 {
+		sector := buf[:sectorSize]
+		n, serr := r.store.ReadAt(sector, off)
+		more = n == len(sector)
+		if more && !r.take(sector, off) {
+			return false
+		}
+		if !more {
+			r.miss("bytes %d-%d of the exception list cannot be read: %v", off, off+sectorSize-1, cmp.Or(serr, err))
+		}
+		buf, off = buf[sectorSize:], off+sectorSize
+	}
+	return more
+}
+
+// take takes down the exceptions in a piece of an area, and says whether it was full.
+func (r *reader) take(b []byte, off int64) (full bool) {
+	for i := 0; i < len(b); i += exceptionSize {
+		old, copied := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+8:])
+		switch {
+		case copied == 0:
+			return false
+		case len(r.found) >= maxExceptions:
+			r.miss("the exception list has more than %d entries", maxExceptions)
+			return false
+		case copied >= uint64(r.size/r.chunkSize) || r.reserved(int64(copied)):
+			r.miss("exception at byte %d: new chunk %d is none of the %d that the store has for data", off+int64(i), copied, r.size/r.chunkSize)
+		case old >= uint64(r.chunks):
+			r.miss("exception at byte %d: old chunk %d is beyond the %d of the origin", off+int64(i), old, r.chunks)
+		default:
+			r.found = append(r.found, exception{int64(old), int64(copied)})
+		}
+	}
+	return true
+}
+
+// reserved tells the header's chunk and those of the areas.
+func (r *reader) reserved(chunk int64) bool { return chunk == 0 || chunk%(r.perArea+1) == 1 }
+
+// miss notes the first reason why exceptions may be missing.
+func (r *reader) miss(format string, args ...any) {
+	if r.list.Missing == "" {
+		r.list.Missing = fmt.Sprintf(format, args...)
+	}
+}
+
+// index sorts the exceptions into runs. No chunk can have two copies, and no copy can be
+// of two chunks.
+func (r *reader) index() {
+	slices.SortFunc(r.found, func(a, b exception) int { return cmp.Compare(a.new, b.new) })
+	for i := 1; i < len(r.found); i++ {
+		if r.found[i].new == r.found[i-1].new {
+			r.conflict("chunk %d of the store is given as the copy of chunk %d and of chunk %d", r.found[i].new, r.found[i-1].old, r.found[i].old)
+		}
+	}
+	slices.SortFunc(r.found, func(a, b exception) int { return cmp.Compare(a.old, b.old) })
+	for i, e := range r.found {
+		if i > 0 && e.old == r.found[i-1].old {
+			r.conflict("chunk %d of the origin has two copies, in chunks %d and %d of the store", e.old, r.found[i-1].new, e.new)
+			continue
+		}
+		if n := len(r.list.Runs); n > 0 {
+			last := &r.list.Runs[n-1]
+			if last.Old+last.Len == e.old && last.New+last.Len == e.new {
+				last.Len++
+				continue
+			}
+		}
+		r.list.Runs = append(r.list.Runs, Run{e.old, e.new, 1})
+	}
+	r.list.Runs = slices.Clip(r.list.Runs)
+}
+
+// conflict notes the first contradiction.
+func (r *reader) conflict(format string, args ...any) {
+	if r.list.Conflict == "" {
+		r.list.Conflict = fmt.Sprintf(format, args...)
+	}
+}
