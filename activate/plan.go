@@ -176,7 +176,7 @@ func (p *planner) volume(lv *metadata.LV, above []string) (*Volume, error) {
 			v.add(off+n-v.Size, Error{"segments of " + lv.Name + " overlap in the metadata"})
 			continue
 		}
-		v.add(n, p.target(s, n, above))
+		v.add(n, p.target(lv, s, n, above))
 	}
 	if v.Size == 0 {
 		return nil, fmt.Errorf("the metadata gives it no extents%s", because(lv.Damaged))
@@ -207,20 +207,22 @@ func (v *Volume) overlap(lo, hi int64) {
 	}
 }
 
-// target plans one segment of n bytes.
-func (p *planner) target(s *metadata.Segment, n int64, above []string) Target {
-	t, err := p.byType(s, n, above)
+// target plans one segment of n bytes of an LV.
+func (p *planner) target(lv *metadata.LV, s *metadata.Segment, n int64, above []string) Target {
+	t, err := p.byType(lv, s, n, above)
 	if err != nil {
 		return Error{err.Error()}
 	}
 	return t
 }
 
-func (p *planner) byType(s *metadata.Segment, n int64, above []string) (Target, error) {
+func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []string) (Target, error) {
 	if len(s.TypeFlags) == 0 {
 		switch s.Type {
 		case "striped", "linear":
 			return p.striped(s, n, above)
+		case "mirror":
+			return p.mirror(lv, s, n, above)
 		case "zero":
 			return Zero{}, nil
 		case "error":
@@ -274,11 +276,7 @@ func (p *planner) input(a metadata.Area, n int64, above []string) (Input, error)
 		}
 		return Input{PV: pv, Off: pv.Meta.PEStart*block.SectorSize + off}, nil
 	}
-	lv := p.lvs[a.Name]
-	if lv == nil {
-		return Input{}, fmt.Errorf("the metadata names %q, which is neither a PV nor an LV of the VG", a.Name)
-	}
-	sub, err := p.volume(lv, above)
+	sub, err := p.named(a.Name, above)
 	if err != nil {
 		return Input{}, err
 	}
@@ -286,4 +284,21 @@ func (p *planner) input(a metadata.Area, n int64, above []string) (Input, error)
 		return Input{}, fmt.Errorf("bytes %d-%d lie beyond the %d bytes of LV %s", off, off+n-1, sub.Size, a.Name)
 	}
 	return Input{Volume: sub, Off: off}, nil
+}
+
+// named plans the LV that a segment names.
+func (p *planner) named(name string, above []string) (*Volume, error) {
+	lv := p.lvs[name]
+	if lv == nil {
+		return nil, fmt.Errorf("the metadata names %q, which is neither a PV nor an LV of the VG", name)
+	}
+	return p.volume(lv, above)
+}
+
+// note tells, once, of a decision about an LV.
+func (p *planner) note(lv *metadata.LV, degraded bool, format string, args ...any) {
+	n := Note{LV: lv.Name, Degraded: degraded, Text: fmt.Sprintf(format, args...)}
+	if !slices.Contains(p.notes, n) {
+		p.notes = append(p.notes, n)
+	}
 }

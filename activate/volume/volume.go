@@ -47,6 +47,8 @@ func (o opener) target(s activate.Segment) block.Device {
 			legs[i] = o.input(in, s.Len/int64(len(legs)))
 		}
 		return newStriped(legs, t.ChunkSize)
+	case activate.Mirror:
+		return o.mirror(t, s.Len)
 	case activate.Zero:
 		return block.NewZero(s.Len)
 	case activate.Error:

@@ -1,0 +1,41 @@
+package volume
+
+import (
+	"errors"
+
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// piece is a run of bytes of a device that one place on another device holds.
+type piece struct {
+	off, n int64 // bytes, in the device above
+	dev    block.Device
+	at     int64 // in dev
+}
+
+// read fills p from the piece's first bytes. An error names bytes of the device above, and
+// none behind the piece, whatever lies there in the device below.
+func (c piece) read(p []byte) (int, error) {
+	p = p[:min(c.n, int64(len(p)))]
+	n, err := c.dev.ReadAt(p, c.at)
+	if n == len(p) {
+		return n, nil
+	}
+	var bad *block.BadRangeError
+	if !errors.As(err, &bad) {
+		return n, err
+	}
+	moved := *bad
+	lo := max(bad.Off, c.at)
+	moved.Off = c.off + lo - c.at
+	moved.Len = min(bad.Off+bad.Len-lo, c.n-(lo-c.at))
+	return n, &moved
+}
+
+// doubt makes doubtful what can be delivered, for the reason why.
+func doubt(e block.Extent, why string) block.Extent {
+	if why != "" && (e.State == block.Data || e.State == block.Zero) {
+		e.State, e.Why = block.Doubtful, why
+	}
+	return e
+}
