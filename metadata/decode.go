@@ -66,13 +66,13 @@ func Decode(t *Text) (*VG, error) {
 func decode(t *Text, damage *DamagedError) (*VG, *DamagedError) {
 	d := &decoder{text: t, damage: damage, salvaged: damage != nil}
 	vg := &VG{Text: t, Node: t.VG()}
-	readFields(d, headerFields, vg, t.Root, "the header")
+	readFields(d, headerFields, vg, t.Root, subject{kind: "the header"})
 	if vg.Node == nil {
 		d.bad(t.Root, "", "there is no section of a volume group")
 		return vg, d.damage
 	}
 	vg.Name = vg.Node.Key
-	readFields(d, vgFields, vg, vg.Node, "VG "+vg.Name)
+	readFields(d, vgFields, vg, vg.Node, subject{"VG ", vg.Name, ""})
 	if vg.ExtentSize == 0 && vg.Node.Has("extent_size") {
 		d.bad(vg.Node.find("extent_size"), "the place of every extent", "extent_size is 0")
 	}
@@ -99,6 +99,16 @@ type decoder struct {
 	strings  slab[string]
 }
 
+// subject is what a message is about; it becomes text only when there is a message.
+type subject struct{ kind, name, segment string }
+
+func (s subject) String() string {
+	if s.segment == "" {
+		return s.kind + s.name
+	}
+	return s.kind + s.name + ", " + s.segment
+}
+
 // bad notes something wrong at a node.
 func (d *decoder) bad(n *Node, dropped, format string, args ...any) {
 	if d.damage == nil {
@@ -114,7 +124,7 @@ func (d *decoder) bad(n *Node, dropped, format string, args ...any) {
 
 // readFields reads the assignments of a section. It reports whether all of them could be
 // read, and notes what could not.
-func readFields[T any](d *decoder, table []field[T], target *T, section *Node, what string) (ok bool) {
+func readFields[T any](d *decoder, table []field[T], target *T, section *Node, what subject) (ok bool) {
 	ok = true
 	scanFields(d, table, target, section, func(n *Node, key string, err error) {
 		d.bad(n, "", "%s: %s %v", what, key, err)
@@ -266,18 +276,18 @@ func (d *decoder) readPVs() {
 			continue
 		}
 		pv := &PV{Key: n.Key, Node: n}
-		what := "PV " + n.Key
+		what := subject{"PV ", n.Key, ""}
 		ok := readFields(d, pvFields, pv, n, what)
 		if n.damaged {
-			d.bad(n, what, "%s: part of its section is lost", what)
+			d.bad(n, what.String(), "%s: part of its section is lost", what)
 			continue
 		}
 		if !ok && !pvPlaced(pv) {
-			d.bad(n, what, "%s cannot be used", what)
+			d.bad(n, what.String(), "%s cannot be used", what)
 			continue
 		}
 		if !d.spanFits(pv.PEStart, pv.PECount) {
-			d.bad(n, what, "%s: %d extents from sector %d on do not fit 2^63 bytes", what, pv.PECount, pv.PEStart)
+			d.bad(n, what.String(), "%s: %d extents from sector %d on do not fit 2^63 bytes", what, pv.PECount, pv.PEStart)
 			continue
 		}
 		d.vg.PVs = append(d.vg.PVs, pv)
@@ -309,7 +319,7 @@ func (d *decoder) readLVs() {
 func (d *decoder) readLV(n *Node) *LV {
 	lv := d.lvs.one()
 	lv.Name, lv.Node = n.Key, n
-	what := "LV " + n.Key
+	what := subject{"LV ", n.Key, ""}
 	if !readFields(d, lvFields, lv, n, what) {
 		lv.Damaged = d.err
 	}
@@ -324,7 +334,7 @@ func (d *decoder) readLV(n *Node) *LV {
 		if c.Kind != Section {
 			continue
 		}
-		if s := d.readSegment(c, what); s != nil {
+		if s := d.readSegment(c, n.Key); s != nil {
 			lv.Segments = append(lv.Segments, s)
 		} else {
 			lv.Damaged = d.err
@@ -353,11 +363,11 @@ func byStart(a, b *Segment) int { return cmp.Compare(a.StartExtent, b.StartExten
 // readSegment reads a segment, or gives nil if anything in it cannot be read: a segment half
 // known would map extents to the wrong place.
 func (d *decoder) readSegment(n *Node, lv string) *Segment {
-	what := lv + ", " + n.Key
+	what := subject{"LV ", lv, n.Key}
 	s := d.segments.one()
 	s.Key, s.Node = n.Key, n
 	if !readFields(d, segmentFields, s, n, what) {
-		d.damage.drop(what)
+		d.damage.drop(what.String())
 		return nil
 	}
 	err := d.readAreas(s)
@@ -372,7 +382,7 @@ func (d *decoder) readSegment(n *Node, lv string) *Segment {
 		err = strangeField(s)
 	}
 	if err != nil {
-		d.bad(n, what, "%s: %v", what, err)
+		d.bad(n, what.String(), "%s: %v", what, err)
 		return nil
 	}
 	return s
@@ -402,9 +412,9 @@ func (d *decoder) readHistory() {
 			continue
 		}
 		h := &HistoricalLV{Key: n.Key, Node: n}
-		what := "historical LV " + n.Key
+		what := subject{"historical LV ", n.Key, ""}
 		if readFields(d, historicalFields, h, n, what); n.damaged {
-			d.bad(n, what, "%s: part of its section is lost", what)
+			d.bad(n, what.String(), "%s: part of its section is lost", what)
 			continue
 		}
 		if h.Name == "" {

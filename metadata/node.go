@@ -21,11 +21,11 @@ const (
 // occurrences are kept, and lookups find the first, as in lvm2 (libdm/libdm-config.c).
 type Node struct {
 	Key     string
-	Kind    NodeKind
-	List    bool    // an assignment in brackets; "[]" has no values
 	Values  []Value // of an assignment
 	Comment string  // from "#" to the end of its line; behind the assignment or the "{"
 	Offset  int     // byte of the text where the node begins; 0 in a made node
+	Kind    NodeKind
+	List    bool // an assignment in brackets; "[]" has no values
 
 	tight   bool // "key=value", the form libdm writes what it does not interpret in
 	damaged bool // part of what stood in it is lost

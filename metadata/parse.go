@@ -145,37 +145,55 @@ func (p *parser) statement(section *Node, depth int) error {
 	if err != nil {
 		return err
 	}
-	for {
-		name, rest, nested := strings.Cut(strings.TrimLeft(key, "/"), "/")
-		if depth++; depth > maxDepth {
-			return p.failAt(start, fmt.Sprintf("at most %d nested sections", maxDepth))
-		}
-		if name == "" {
-			return p.failAt(start, "a key")
-		}
-		if section, err = p.add(section, name, start); err != nil {
+	if depth++; strings.IndexByte(key, '/') >= 0 {
+		if section, key, err = p.path(section, key, start, &depth); err != nil {
 			return err
 		}
-		if !nested {
-			break
-		}
-		key = rest
 	}
-	p.fresh = section
+	if key == "" {
+		return p.failAt(start, "a key")
+	}
+	if depth > maxDepth {
+		return p.failAt(start, fmt.Sprintf("at most %d nested sections", maxDepth))
+	}
+	n, err := p.add(section, key, start)
+	if err != nil {
+		return err
+	}
+	p.fresh = n
 	if err := p.space(); err != nil {
 		return err
 	}
 	switch p.peek() {
 	case '{':
 		p.pos++
-		return p.body(section, depth)
+		return p.body(n, depth)
 	case '=':
-		section.Kind = Assignment
-		section.tight = classes[p.src[p.pos-1]]&isSpace == 0
+		n.Kind = Assignment
+		n.tight = classes[p.src[p.pos-1]]&isSpace == 0
 		p.pos++
-		return p.assigned(section)
+		return p.assigned(n)
 	}
 	return p.fail("= or {")
+}
+
+// path makes the sections that a key with slashes stands for, and gives the last one and the
+// key in it.
+func (p *parser) path(section *Node, key string, start int, depth *int) (*Node, string, error) {
+	for {
+		name, rest, nested := strings.Cut(strings.TrimLeft(key, "/"), "/")
+		if !nested {
+			return section, name, nil
+		}
+		if *depth++; *depth > maxDepth {
+			return nil, "", p.failAt(start, fmt.Sprintf("at most %d nested sections", maxDepth))
+		}
+		var err error
+		if section, err = p.add(section, name, start); err != nil {
+			return nil, "", err
+		}
+		key = rest
+	}
 }
 
 // add appends a new node to a section.

@@ -84,25 +84,36 @@ func (w *whole) check(t testing.TB, damaged []byte, from, to int) {
 		vg = &VG{}
 	}
 	for _, pv := range vg.PVs {
-		require.Equal(t, w.pvs[pv.Key], describe(pv))
+		same(t, pv.Key, w.pvs[pv.Key], describe(pv))
 	}
 	got := map[string]*LV{}
 	for _, lv := range vg.LVs {
-		require.NotContains(t, got, lv.Name)
+		count, ok := w.counts[lv.Name]
+		switch {
+		case !ok || got[lv.Name] != nil:
+			require.Fail(t, "an LV that never was", lv.Name)
+		case lv.Damaged == "" && len(lv.Segments) != count:
+			require.Fail(t, "segments lost unseen", lv.Name)
+		}
 		got[lv.Name] = lv
-		require.Contains(t, w.counts, lv.Name)
-		require.False(t, lv.Damaged == "" && len(lv.Segments) != w.counts[lv.Name], "%s lost segments unseen", lv.Name)
 		for _, s := range lv.Segments {
-			require.Equal(t, w.segments[fmt.Sprint(lv.Name, "/", s.StartExtent)], describe(s), "%s", lv.Name)
+			same(t, lv.Name, w.segments[fmt.Sprint(lv.Name, "/", s.StartExtent)], describe(s))
 		}
 	}
 	for name, span := range w.spans {
-		if span[1] <= from || span[0] >= to {
-			require.Contains(t, got, name, "%q", damaged[max(0, from-100):min(to+300, len(damaged))])
-			if vg.ExtentSize > 0 {
-				require.Empty(t, got[name].Damaged)
-			}
+		if span[1] > from && span[0] < to {
+			continue
 		}
+		if lv := got[name]; lv == nil || vg.ExtentSize > 0 && lv.Damaged != "" {
+			require.Fail(t, "an untouched LV is lost", "%s: %+v", name, lv)
+		}
+	}
+}
+
+// same is require.Equal for many comparisons.
+func same(t testing.TB, name, want, got string) {
+	if want != got {
+		require.Equal(t, want, got, name)
 	}
 }
 

@@ -247,7 +247,7 @@ func (w *writer) value(v Value) {
 
 // key writes a key, in quotes if it would not be read as one without.
 func (w *writer) key(key string) {
-	if strings.ContainsAny(key, " \t\n\v\f\r#={}") || strings.IndexByte("[],\"'", key[0]) >= 0 {
+	if key == "" || strings.ContainsAny(key, " \t\n\v\f\r#={}") || strings.IndexByte("[],\"'", key[0]) >= 0 {
 		key = `"` + escape(key) + `"`
 	}
 	w.text(key)
