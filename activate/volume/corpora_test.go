@@ -31,7 +31,7 @@ var special = map[string]struct {
 	"forks/vgk/onb":     {health: Doubt, same: true},                            // two versions have the newest seqno
 	"forks/vgk/right@6": {health: Doubt},
 	"linear/vg0/lost@8": {health: Doubt},             // its extents were used again
-	"mirror/vgm/young":  {health: Degraded}, // in its first sync
+	"mirror/vgm/young":  {health: Degraded},          // in its first sync
 	"missing/vgg/onb":   {health: Doubt, same: true}, // on a PV that is flagged MISSING
 	"missing/vgg/wide":  {health: Doubt, same: true},
 	"nested/inner/one":  {err: "no volume group"},    // inside an LV
