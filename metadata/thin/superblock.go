@@ -1,0 +1,95 @@
+package thin
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/metadata/btree"
+)
+
+// superblockAt is the block that holds the superblock.
+const superblockAt = 0
+
+const (
+	sbFlags       = 4
+	sbMagic       = 32
+	sbVersion     = 40
+	sbTime        = 44
+	sbTransaction = 48
+	sbHeldRoot    = 56
+	sbDataBlocks  = 64 // nr_blocks of the data space map's root
+	sbMapping     = 320
+	sbDetails     = 328
+	sbChunk       = 336
+	sbBlockSize   = 340
+	sbBlocks      = 344
+	sbIncompat    = 360
+
+	magic      = 27022010
+	maxVersion = 2
+
+	flagNeedsCheck = 1
+
+	sectorSize = 512     // bytes
+	minChunk   = 128     // sectors; dm-thin.c DATA_DEV_BLOCK_SIZE_MIN_SECTORS
+	maxChunk   = 2097152 // sectors; DATA_DEV_BLOCK_SIZE_MAX_SECTORS
+
+	metadataBlockSectors = btree.BlockSize / sectorSize
+)
+
+// Superblock is a thin pool's superblock. Roots are block numbers of the metadata device.
+type Superblock struct {
+	NeedsCheck     bool // the kernel met an error and wants the metadata checked
+	Version        uint32
+	Time           uint32 // the pool's clock, which ticks with each snapshot
+	TransactionID  uint64 // lvm2's count of devices made and deleted
+	HeldRoot       uint64 // superblock of a metadata snapshot; 0: none
+	MappingRoot    uint64
+	DetailsRoot    uint64
+	ChunkSize      int64  // bytes of a data block
+	DataBlocks     uint64 // of ChunkSize
+	MetadataBlocks uint64 // of btree.BlockSize
+}
+
+// ParseSuperblock reads a superblock whose checksum was found valid; b is btree.BlockSize
+// bytes. A field that no reader can go on with is returned as a *metadata.DamageError.
+func ParseSuperblock(b []byte) (Superblock, error) {
+	if len(b) != btree.BlockSize {
+		return Superblock{}, damaged("length", 0, "has %d bytes, expected %d", len(b), btree.BlockSize)
+	}
+	u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
+	u64 := func(at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
+	sb := Superblock{
+		NeedsCheck:     u32(sbFlags)&flagNeedsCheck != 0,
+		Version:        u32(sbVersion),
+		Time:           u32(sbTime),
+		TransactionID:  u64(sbTransaction),
+		HeldRoot:       u64(sbHeldRoot),
+		MappingRoot:    u64(sbMapping),
+		DetailsRoot:    u64(sbDetails),
+		ChunkSize:      int64(u32(sbChunk)) * sectorSize,
+		DataBlocks:     u64(sbDataBlocks),
+		MetadataBlocks: u64(sbBlocks),
+	}
+	chunk := u32(sbChunk)
+	switch {
+	case u64(sbMagic) != magic:
+		return sb, damaged("magic", sbMagic, "magic is %d, expected %d", u64(sbMagic), magic)
+	case sb.Version == 0 || sb.Version > maxVersion:
+		return sb, damaged("version", sbVersion, "version is %d, expected 1 or %d", sb.Version, maxVersion)
+	case u32(sbBlockSize) != metadataBlockSectors:
+		return sb, damaged("metadata_block_size", sbBlockSize, "metadata blocks have %d sectors, expected %d", u32(sbBlockSize), metadataBlockSectors)
+	case chunk < minChunk || chunk > maxChunk || chunk%minChunk != 0:
+		return sb, damaged("data_block_size", sbChunk, "data blocks have %d sectors, expected a multiple of %d up to %d", chunk, minChunk, maxChunk)
+	case u32(sbIncompat) != 0:
+		return sb, damaged("incompat_flags", sbIncompat, "features 0x%x are not known", u32(sbIncompat))
+	}
+	return sb, nil
+}
+
+func damaged(field string, offset int64, format string, args ...any) error {
+	return &metadata.DamageError{Problem: metadata.Problem{
+		Code: "thin-" + field, Field: "thin_disk_superblock." + field, Offset: offset, Text: fmt.Sprintf(format, args...),
+	}}
+}
