@@ -7,8 +7,13 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
 )
+
+// pageSize is the unit in bytes in which the page cache reads, at least.
+const pageSize = 4096
 
 // File is a source: a regular file or a block device, open for reading only.
 type File struct {
@@ -17,6 +22,9 @@ type File struct {
 	size  int64
 	id    Identity
 	holes bool // regular file, so that the filesystem may tell of holes
+
+	refused atomic.Bool // the medium has refused a read
+	direct  func() *os.File
 }
 
 // Open opens a source. Nothing else in lvrescue opens one, and nothing here can write:
@@ -59,6 +67,7 @@ func newFile(f *os.File, path string) (*File, error) {
 			return nil, fmt.Errorf("%s: size of the block device: %w", path, err)
 		}
 	}
+	src.direct = sync.OnceValue(func() *os.File { return openDirect(f) })
 	if src.id, err = identify(path, info); err != nil {
 		return nil, err
 	}
@@ -97,8 +106,15 @@ func (f *File) IsBlockDevice() bool { return !f.holes }
 // Identity tells which storage the source is, whatever its name.
 func (f *File) Identity() Identity { return f.id }
 
-// Close closes the source. Reads fail afterwards.
-func (f *File) Close() error { return f.f.Close() }
+// Close closes the source. Reads fail afterwards. It must not run beside a read.
+func (f *File) Close() error {
+	if f.refused.Load() {
+		if d := f.direct(); d != nil {
+			d.Close()
+		}
+	}
+	return f.f.Close()
+}
 
 // ReadAt reads from the source. Whatever the medium refuses is a *BadRangeError.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
@@ -106,11 +122,25 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, eof
 	}
-	n, err := f.f.ReadAt(p, off)
+	n, err := f.read(p, off)
 	if n == len(p) {
 		return n, eof
 	}
 	return n, f.badRange(off+int64(n), int64(len(p)-n), err)
+}
+
+// read reads through the page cache. But the cache reads and refuses whole pages, so that
+// small reads of a block device that has refused a read go past it, to single sectors.
+func (f *File) read(p []byte, off int64) (int, error) {
+	if !f.holes && len(p) < pageSize && f.refused.Load() {
+		if d := f.direct(); d != nil {
+			n, err := readDirect(d, p, off)
+			if !errors.Is(err, syscall.EINVAL) { // which is said of sectors larger than ours
+				return n, err
+			}
+		}
+	}
+	return f.f.ReadAt(p, off)
 }
 
 // badRange is the error for n bytes at off that a read did not get because of err.
@@ -121,6 +151,7 @@ func (f *File) badRange(off, n int64, err error) error {
 		return &BadRangeError{Off: off, Len: f.size - off, Err: io.ErrUnexpectedEOF,
 			Why: fmt.Sprintf("%s: ends before its size of %d bytes: it has been cut while in use", f.name, f.size)}
 	case errors.As(err, &errno):
+		f.refused.Store(true)
 		return &BadRangeError{Off: off, Len: n, Err: errno, Coarse: true,
 			Why: fmt.Sprintf("%s: %v", f.name, errno)}
 	}

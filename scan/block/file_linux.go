@@ -61,3 +61,31 @@ func seek(f *os.File, off int64, whence int) (int64, error) {
 	}
 	return pos, err
 }
+
+// openDirect opens a block device once more, for reads past the page cache. It returns nil
+// when the kernel does not let us.
+func openDirect(f *os.File) *os.File {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	var direct *os.File
+	err = conn.Control(func(fd uintptr) {
+		direct, _ = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_DIRECT, 0)
+	})
+	if err != nil {
+		return nil
+	}
+	return direct
+}
+
+// readDirect reads less than a page past the page cache: the sectors that p touches, which
+// must lie in a buffer that is aligned as the sectors are.
+func readDirect(f *os.File, p []byte, off int64) (int, error) {
+	buf := make([]byte, 3*pageSize)
+	buf = buf[-uintptr(unsafe.Pointer(&buf[0]))%pageSize:]
+	skip := int(off % SectorSize)
+	want := (skip + len(p) + SectorSize - 1) / SectorSize * SectorSize
+	n, err := f.ReadAt(buf[:want], off-int64(skip))
+	return copy(p, buf[min(skip, n):n]), err
+}

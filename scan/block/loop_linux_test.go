@@ -42,6 +42,31 @@ func TestOpenBlockDevice(t *testing.T) {
 	require.Equal(t, data, p[:n])
 }
 
+// A loop device over a file that has been cut gives EIO behind the cut, as a disk does on
+// a bad sector.
+func TestBlockDeviceRefusesReads(t *testing.T) {
+	const good = 1<<20 + 3*SectorSize
+	data := noise(4 << 20)
+	path := write(t, 4<<20, map[int64][]byte{0: data})
+	f := open(t, loop(t, path, "--read-only"))
+	require.NoError(t, os.Truncate(path, good))
+
+	p, got := readAll(t, f, 0, 2<<20)
+	why := f.Name() + ": input/output error"
+	require.Equal(t, []Extent{{0, good, Data, ""}, {good, 2<<20 - good, Bad, why}}, got,
+		"sectors of a page with bad ones are read")
+	require.Equal(t, data[:good], p[:good])
+
+	for _, r := range [][2]int{{good - 700, 700}, {good - 1, 1}, {good - 513, 2}, {1000, 3500}} {
+		n, err := f.ReadAt(p[:r[1]], int64(r[0]))
+		require.NoError(t, err, r)
+		require.Equal(t, data[r[0]:r[0]+r[1]], p[:n], r)
+	}
+	p, got = readAll(t, f, good-100, 700)
+	require.Equal(t, []Extent{{good - 100, 100, Data, ""}, {good, 600, Bad, why}}, got)
+	require.Equal(t, data[good-100:good], p[:100])
+}
+
 func TestIdentity(t *testing.T) {
 	path := write(t, 4<<20, nil)
 	other := write(t, 4<<20, nil)
