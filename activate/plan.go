@@ -227,6 +227,10 @@ func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []
 			return Zero{}, nil
 		case "error":
 			return nil, fmt.Errorf("an error segment: LVM itself reads nothing here")
+		case "thin-pool":
+			return p.thinPoolData(s, n, above)
+		case "thin":
+			return p.thin(lv, s, above)
 		}
 	}
 	return nil, fmt.Errorf("segments of type %q are not read by this version of lvrescue", s.TypeName())
