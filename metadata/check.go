@@ -19,8 +19,10 @@ func (i Inconsistency) String() string { return i.Text }
 // maxInconsistencies bounds what Check lists.
 const maxInconsistencies = 10000
 
-// Check holds a VG's metadata against itself. It finds nothing in a text that lvm2 wrote and
-// knows all of. At most 10,000 inconsistencies are listed.
+// Check holds a VG's metadata against itself. In a text that lvm2 wrote it finds at most what
+// that lvm2 knew and this does not, and a PV that is too small: pvresize of a PV with a
+// second metadata area writes a dev_size without it. At most 10,000 inconsistencies are
+// listed.
 func Check(vg *VG) []Inconsistency {
 	c := &checker{vg: vg, lvs: make(map[string]*LV, len(vg.LVs)), pvs: make(map[string]*PV, len(vg.PVs))}
 	c.flags("VG "+vg.Name, Inconsistency{}, vgStatus, vg.Status)
@@ -187,7 +189,8 @@ func (c *checker) checkSegment(lv *LV, s *Segment) {
 	c.checkImages(lv, s)
 }
 
-// Extents is the LV's size in LE: the end of its last segment.
+// Extents is the number of LE up to the end of the LV's last segment, in RAID with the space
+// for reshaping.
 func (lv *LV) Extents() int64 {
 	end := int64(0)
 	for _, s := range lv.Segments {
@@ -196,7 +199,8 @@ func (lv *LV) Extents() int64 {
 	return end
 }
 
-// checkImages holds the size of RAID images against the size of the LV they make up
+// checkImages holds the size of RAID images against the size of the LV they make up. Space
+// for reshaping is part of every image and, once for each image without parity, of the LV
 // (lib/metadata/raid_manip.c).
 func (c *checker) checkImages(lv *LV, s *Segment) {
 	r, err := s.RAID()
@@ -204,11 +208,13 @@ func (c *checker) checkImages(lv *LV, s *Segment) {
 		return
 	}
 	want := s.ExtentCount
-	if legs := int64(len(r.Legs)); strings.HasPrefix(s.Type, "raid10") {
-		want = (want*r.DataCopies + legs - 1) / legs
-	} else if s.Type != "raid1" {
-		striped := max(legs-Parity(s.Type), 1)
-		want = (want + striped - 1) / striped
+	if s.Type != "raid1" {
+		striped, copies := max(int64(len(r.Legs))-Parity(s.Type), 1), int64(1)
+		if strings.HasPrefix(s.Type, "raid10") {
+			copies = r.DataCopies
+		}
+		data := s.ExtentCount - striped*s.ReshapeCount
+		want = (data*copies+striped-1)/striped + s.ReshapeCount
 	}
 	for _, leg := range r.Legs {
 		image := c.lvs[leg.Image]

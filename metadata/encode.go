@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -59,7 +60,7 @@ func (e *encoder) header(root *Node) {
 		was := old.find(n.Key)
 		switch {
 		case n.Kind != Assignment:
-		case was != nil && was.Kind == Assignment && was.Values[0] == n.Values[0]:
+		case was != nil && slices.Equal(was.Values, n.Values):
 			n.Comment = was.Comment
 		case n.Key == "creation_time":
 			n.Comment = h.CreationTime.Format("# " + time.ANSIC)
