@@ -90,7 +90,7 @@ func (r *reader) salvage(buf []byte, off int64, err error) (more bool) {
 			return false
 		}
 		if !more {
-			r.miss("bytes %d-%d of the exception list cannot be read: %v", off, off+sectorSize-1, cmp.Or(serr, err))
+			r.miss("bytes %d-%d of the exception list: %v", off, off+sectorSize-1, cmp.Or(serr, err))
 		}
 		buf, off = buf[sectorSize:], off+sectorSize
 	}

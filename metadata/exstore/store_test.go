@@ -165,7 +165,7 @@ func TestReadListSalvagesWhatItCan(t *testing.T) {
 
 	middle := read(300, 9) // the area begins at sector 8
 	require.Equal(t, []Run{{0, 2, 32}, {64, 66, 192}, {256, 259, 44}}, middle.Runs)
-	require.Equal(t, "bytes 4608-5119 of the exception list cannot be read: unreadable", middle.Missing)
+	require.Equal(t, "bytes 4608-5119 of the exception list: unreadable", middle.Missing)
 
 	last := read(300, 15) // whether it is full is not known
 	require.Equal(t, []Run{{0, 2, 224}}, last.Runs)
