@@ -119,7 +119,8 @@ func New(vg *rebuild.VG, lv *metadata.LV, open Opener) (*Plan, error) {
 	for _, l := range slices.Backward(vg.Meta.LVs) {
 		p.lvs[l.Name] = l
 	}
-	root, err := p.volume(lv, nil)
+	p.findSnapshots()
+	root, err := p.view(lv)
 	if err != nil {
 		return nil, fmt.Errorf("LV %s/%s: %w", vg.Meta.Name, lv.Name, err)
 	}
@@ -133,15 +134,19 @@ const maxDepth = 32
 // planner keeps what New looks up again and again; of two of one name the first counts, as
 // for lvm2.
 type planner struct {
-	vg    *rebuild.VG
-	open  Opener
-	pvs   map[string]*rebuild.PV
-	lvs   map[string]*metadata.LV
-	done  map[string]*Volume // by LV name
-	notes []Note
+	vg        *rebuild.VG
+	open      Opener
+	pvs       map[string]*rebuild.PV
+	lvs       map[string]*metadata.LV
+	done      map[string]*Volume      // by LV name
+	snapshots map[string]*metadata.LV // see findSnapshots
+	merging   map[string]*metadata.LV
+	notes     []Note
 }
 
-// volume plans one LV; above lists the LVs that stand on it, to find loops.
+// volume plans the bytes of an LV itself, which is what segments that name it mean: of the
+// origin of a snapshot the origin, of a store of exceptions the store. [planner.view] is
+// what its user sees. above lists the LVs that stand on it, to find loops.
 func (p *planner) volume(lv *metadata.LV, above []string) (*Volume, error) {
 	if v := p.done[lv.Name]; v != nil {
 		return v, nil
@@ -223,6 +228,8 @@ func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []
 			return p.striped(s, n, above)
 		case "mirror":
 			return p.mirror(lv, s, n, above)
+		case "snapshot":
+			return p.snapshot(s, n, above)
 		case "zero":
 			return Zero{}, nil
 		case "error":

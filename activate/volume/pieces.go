@@ -32,6 +32,18 @@ func (c piece) read(p []byte) (int, error) {
 	return n, &moved
 }
 
+// extents tells what is known of the piece, in the terms of the device above. It is false
+// when yield wants no more.
+func (c piece) extents(yield func(block.Extent) bool) bool {
+	for e := range c.dev.Extents(c.at, c.n) {
+		e.Off += c.off - c.at
+		if !yield(e) {
+			return false
+		}
+	}
+	return true
+}
+
 // doubt makes doubtful what can be delivered, for the reason why.
 func doubt(e block.Extent, why string) block.Extent {
 	if why != "" && (e.State == block.Data || e.State == block.Zero) {
