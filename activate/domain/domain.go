@@ -73,6 +73,16 @@ func (w *walker) target(s activate.Segment, lo, hi int64) {
 		for _, in := range t.Stripes {
 			w.input(in, lo/row*t.ChunkSize, (hi-1)/row*t.ChunkSize+t.ChunkSize)
 		}
+	case activate.Mirror:
+		for _, in := range t.Legs {
+			w.input(in, lo, hi)
+		}
+		if t.LogVolume != nil {
+			w.volume(t.LogVolume, Range{0, t.LogVolume.Size})
+		}
+	case activate.Snapshot: // its store is not in the order of the origin
+		w.input(t.Origin, lo, hi)
+		w.input(t.Store, 0, t.StoreSize)
 	default: // how far such a target reads is not known here: at most its own length
 		for _, in := range t.Inputs() {
 			w.input(in, 0, s.Len)

@@ -1,0 +1,96 @@
+package domain_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lvrescue/lvrescue/activate"
+	"github.com/lvrescue/lvrescue/activate/domain"
+	"github.com/lvrescue/lvrescue/activate/volume"
+	"github.com/lvrescue/lvrescue/fixtures"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan"
+)
+
+// open scans disks and plans an LV of theirs.
+func open(t *testing.T, paths []string, key string) (*scan.Evidence, *activate.Plan) {
+	t.Helper()
+	ev, err := scan.Run(context.Background(), paths, scan.Options{})
+	require.NoError(t, err)
+	res, err := rebuild.Build(ev, rebuild.Options{})
+	require.NoError(t, err)
+	vgName, lvName, _ := strings.Cut(key, "/")
+	g, err := res.Find(vgName)
+	require.NoError(t, err)
+	vg := g.At(nil)
+	lv, err := vg.LV(lvName)
+	require.NoError(t, err)
+	p, err := activate.New(vg, lv, volume.OpenVolume)
+	require.NoError(t, err)
+	return ev, p
+}
+
+// keepOnly overwrites everything else on the disks.
+func keepOnly(t *testing.T, needs []domain.Need) {
+	t.Helper()
+	keep := map[string]*domain.Ranges{}
+	for _, n := range needs {
+		if keep[n.Source.Name] == nil {
+			keep[n.Source.Name] = &domain.Ranges{}
+		}
+		for _, r := range n.Wanted {
+			keep[n.Source.Name].Add(r)
+		}
+	}
+	for path, ranges := range keep {
+		old, err := os.ReadFile(path)
+		require.NoError(t, err)
+		disk := []byte(strings.Repeat("lost", len(old)/4))
+		for _, r := range *ranges {
+			copy(disk[r.Off:min(r.End(), int64(len(disk)))], old[r.Off:])
+		}
+		require.NoError(t, os.WriteFile(path, disk, 0o644))
+	}
+}
+
+// TestWhatIsWantedIsEnough: an LV reads the same from disks of which only that was rescued
+// which its domain and the metadata's ask for.
+func TestWhatIsWantedIsEnough(t *testing.T) {
+	for corpus, keys := range map[string][]string{
+		"linear":  {"vg0/root"},
+		"striped": nil,
+		"mirror":  {"vgm/three", "vgm/wider", "vgm/young"},
+		"merge":   {"vgm/whole", "vgm/wide", "vgm/other"},
+	} {
+		if keys == nil {
+			for key := range fixtures.Open(t, corpus).Golden {
+				keys = append(keys, key)
+			}
+		}
+		for _, key := range keys {
+			t.Run(corpus+"/"+key, func(t *testing.T) {
+				c := fixtures.Open(t, corpus)
+				ev, p := open(t, c.Paths(), key)
+				needs, absent := domain.OfLVs(p)
+				require.Empty(t, absent)
+				healthy := volume.Open(p)
+				fingerprint := volume.Fingerprint(p)
+				keepOnly(t, append(needs, domain.OfMetadata(ev)...))
+
+				_, p = open(t, c.Paths(), key)
+				require.Equal(t, fingerprint, volume.Fingerprint(p))
+				rescued := volume.Open(p)
+				require.Equal(t, healthy.Size(), rescued.Size())
+				h := c.Golden[key]
+				data := make([]byte, rescued.Size())
+				_, err := rescued.ReadAt(data, 0)
+				require.NoError(t, err)
+				require.NoError(t, h.Check(strings.NewReader(string(data))))
+			})
+		}
+	}
+}
