@@ -10,30 +10,36 @@ import (
 )
 
 // doubts lists, for each PV, the byte ranges that a version of the VG claims but may not
-// own: extents that two of its LVs claim, and extents that a later version gave to others.
+// own: extents that two of its LVs claim, and extents that a later version gave to others,
+// be it of this VG or of one that took the PV over.
 func (g *Group) doubts(v *Version) map[metadata.ID][]block.Extent {
 	d := map[metadata.ID][]block.Extent{}
-	keys := map[string]*metadata.PV{}
-	for _, pv := range v.Meta.PVs {
-		keys[pv.Key] = pv
-	}
-	add := func(pv *metadata.PV, start, count int64, why string) {
-		es := v.Meta.ExtentSize * block.SectorSize
-		d[pv.ID] = append(d[pv.ID], block.Extent{Off: pv.PEStart*block.SectorSize + start*es, Len: count * es, State: block.Doubtful, Why: why})
+	add := func(id metadata.ID, start, count int64, why string) {
+		d[id] = append(d[id], block.Extent{Off: start * block.SectorSize, Len: count * block.SectorSize, State: block.Doubtful, Why: why})
 	}
 	for _, o := range metadata.Overlaps(v.Meta) {
-		if pv := keys[o.PVKey]; pv != nil {
-			add(pv, o.Start, o.Count, fmt.Sprintf("LVs %s and %s both claim these extents", o.A, o.B))
+		for _, pv := range v.Meta.PVs {
+			if pv.Key == o.PVKey {
+				es := v.Meta.ExtentSize
+				add(pv.ID, pv.PEStart+o.Start*es, o.Count*es, fmt.Sprintf("LVs %s and %s both claim these extents", o.A, o.B))
+				break
+			}
 		}
 	}
-	for _, later := range g.Versions {
-		if later.Damage != nil || later.Meta.Seqno <= v.Meta.Seqno || later.Meta.ExtentSize != v.Meta.ExtentSize {
-			continue
-		}
-		for id, taken := range reused(v.Meta, later.Meta) {
-			i := slices.IndexFunc(v.Meta.PVs, func(p *metadata.PV) bool { return p.ID == id })
-			for _, r := range taken {
-				add(v.Meta.PVs[i], r.start, r.count, fmt.Sprintf("given to LV %s since, by seqno %d", r.lv, later.Meta.Seqno))
+	was := runs(v.Meta)
+	for _, group := range g.result.Groups {
+		for _, w := range group.Versions {
+			if !group.after(w, g, v) || !sharesPV(w.Meta, was) {
+				continue
+			}
+			name := w.Meta.Name + "/"
+			if group == g {
+				name = ""
+			}
+			for id, taken := range reused(was, runs(w.Meta)) {
+				for _, r := range taken {
+					add(id, r.start, r.count, fmt.Sprintf("given to LV %s%s since, by seqno %d", name, r.lv, w.Meta.Seqno))
+				}
 			}
 		}
 	}
@@ -43,42 +49,62 @@ func (g *Group) doubts(v *Version) map[metadata.ID][]block.Extent {
 	return d
 }
 
-// run is a stretch of a PV's extents that belongs to one LV.
+// after tells whether version w of this group was written later than v of another, as far
+// as seqnos of one VG, and clocks between two, can tell.
+func (g *Group) after(w *Version, of *Group, v *Version) bool {
+	switch {
+	case w.Damage != nil:
+		return false
+	case g == of:
+		return w.Meta.Seqno > v.Meta.Seqno
+	}
+	return !w.Meta.CreationTime.Before(v.Meta.CreationTime)
+}
+
+func sharesPV(vg *metadata.VG, used map[metadata.ID][]run) bool {
+	return slices.ContainsFunc(vg.PVs, func(p *metadata.PV) bool { return used[p.ID] != nil })
+}
+
+// run is a stretch of a PV that belongs to one LV.
 type run struct {
-	start, count int64 // PE
+	start, count int64 // sectors from the PV's first
 	lv           string
 	use          use
 }
 
-// use tells what part of which LV a run holds: two runs of the same use hold the same LE at
-// the same PE.
+// use tells what part of which LV a run holds: two runs of the same use hold the same
+// sector of the LV at the same place.
 type use struct {
 	lv          metadata.ID
 	area, areas int
 	stripe      int64 // sectors
-	base        int64 // LE minus PE where LEs follow PEs; else the segment's first LE
-	first       int64 // PE of the area, where LEs do not follow PEs
+	base        int64 // sector of the LV minus that of the PV, where one follows the other; else the segment's first
+	first       int64 // sector of the PV where the area begins, where they do not
 }
 
-// runs lists what every PV's extents are used for, sorted by place.
+// runs lists what the PVs' extents are used for, sorted by place. What a pvmove moves away
+// is not used for anything new.
 func runs(vg *metadata.VG) map[metadata.ID][]run {
-	ids := map[string]metadata.ID{}
-	for _, pv := range vg.PVs {
-		ids[pv.Key] = pv.ID
+	pvs := map[string]*metadata.PV{}
+	for _, pv := range slices.Backward(vg.PVs) {
+		pvs[pv.Key] = pv
 	}
+	es := vg.ExtentSize
 	m := map[metadata.ID][]run{}
 	for _, lv := range vg.LVs {
+		moving := slices.Contains(lv.Status, "PVMOVE")
 		for _, s := range lv.Segments {
 			for i, a := range s.Areas {
-				id, ok := ids[a.Name]
-				if !ok || s.ExtentCount <= 0 {
+				pv := pvs[a.Name]
+				if pv == nil || s.ExtentCount <= 0 || moving && i == 0 {
 					continue
 				}
-				u := use{lv: lv.ID, area: i, areas: len(s.Areas), stripe: s.StripeSize, base: s.StartExtent - a.Start}
+				first := pv.PEStart + a.Start*es
+				u := use{lv: lv.ID, area: i, areas: len(s.Areas), stripe: s.StripeSize, base: s.StartExtent*es - first}
 				if len(s.Areas) > 1 {
-					u.base, u.first = s.StartExtent, a.Start
+					u.base, u.first = s.StartExtent*es, first
 				}
-				m[id] = append(m[id], run{start: a.Start, count: s.AreaExtents(), lv: lv.Name, use: u})
+				m[pv.ID] = append(m[pv.ID], run{start: first, count: s.AreaExtents() * es, lv: lv.Name, use: u})
 			}
 		}
 	}
@@ -88,14 +114,13 @@ func runs(vg *metadata.VG) map[metadata.ID][]run {
 	return m
 }
 
-// reused lists the extents of old's LVs that hold something else in a later version:
-// another LV, or another part of the same one.
-func reused(old, later *metadata.VG) map[metadata.ID][]run {
+// reused lists where LVs once were and something else is now: another LV, or another part
+// of the same one.
+func reused(was, is map[metadata.ID][]run) map[metadata.ID][]run {
 	out := map[metadata.ID][]run{}
-	is := runs(later)
-	for id, was := range runs(old) {
+	for id, old := range was {
 		rest := is[id]
-		for _, o := range was {
+		for _, o := range old {
 			for len(rest) > 0 && rest[0].start+rest[0].count <= o.start {
 				rest = rest[1:]
 			}

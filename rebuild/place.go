@@ -253,9 +253,12 @@ func (vg *VG) judge(p *PV) {
 		return
 	}
 	f := p.Found
-	if need, have := m.DevSize*block.SectorSize, f.Dev.Size(); have < need {
+	need, have := m.DevSize*block.SectorSize, f.Dev.Size()
+	switch {
+	case have < need && f.Label != nil && f.Label.DeviceSize == need: // scan has told
+	case have < need:
 		vg.note(scan.Warning, "disk-too-small", f, "PV %s needs %d bytes, the disk has %d: the last %d bytes are lost, or on another copy of the disk", m.Key, need, have, need-have)
-	} else if have > need && need > 0 {
+	case have > need && need > 0:
 		vg.note(scan.Info, "disk-larger", f, "PV %s has %d bytes, the disk %d: the PV was never grown, or the disk is not its first home", m.Key, need, have)
 	}
 	if f.Where == byHand {

@@ -46,8 +46,8 @@ type Group struct {
 
 	Findings []scan.Finding
 
-	pvs []*scan.PV // every PV found, whatever group it belongs to
-	opt Options
+	pvs    []*scan.PV // every PV found, whatever group it belongs to
+	result *Result    // that the group is part of
 }
 
 // Name is the name that the group has in its current version.
@@ -78,7 +78,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 			versions[c.Content] = v
 			g := byID[vg.ID]
 			if g == nil {
-				g = &Group{ID: vg.ID, opt: opt, pvs: append(placed, ev.PVs...)}
+				g = &Group{ID: vg.ID, pvs: slices.Concat(placed, ev.PVs), result: r}
 				byID[vg.ID] = g
 				r.Groups = append(r.Groups, g)
 			}
