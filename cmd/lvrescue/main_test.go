@@ -18,6 +18,7 @@ import (
 	"github.com/lvrescue/lvrescue/fixtures"
 	"github.com/lvrescue/lvrescue/fixtures/corpus"
 	"github.com/lvrescue/lvrescue/fixtures/damage"
+	"github.com/lvrescue/lvrescue/metadata"
 )
 
 var update = flag.Bool("update", false, "write the outputs that the scripts compare with anew")
@@ -33,6 +34,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"corpus":    unpackCorpus,
+			"grow":      growLV,
 			"healthy":   keepHealthy,
 			"damage":    doDamage,
 			"exits":     exits,
@@ -59,6 +61,27 @@ func load(ts *testscript.TestScript, dir string) *corpus.Corpus {
 	c, err := corpus.Load(ts.MkAbs(dir))
 	ts.Check(err)
 	return c
+}
+
+// growLV BACKUP FILE EXTENTS writes an lvm2 backup text to FILE in which the LV "root" has
+// that many extents, all on the first PV, at seqno 1000.
+func growLV(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.ParseInt(args[2], 0, 64)
+	ts.Check(err)
+	text, err := metadata.Parse([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	vg, err := metadata.Decode(text)
+	ts.Check(err)
+	vg.Seqno = 1000
+	vg.PVs[0].PECount = n
+	vg.PVs[0].DevSize = vg.PVs[0].PEStart + n*vg.ExtentSize
+	for _, lv := range vg.LVs {
+		if lv.Name == "root" {
+			lv.SegmentCount = 1
+			lv.Segments = []*metadata.Segment{{Key: "segment1", ExtentCount: n, Type: "striped", Areas: []metadata.Area{{Name: vg.PVs[0].Key}}}}
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), metadata.Encode(vg, metadata.File), 0o666))
 }
 
 // keepHealthy DIR VG/LV FILE extracts an LV by the kernel's own table, before any damage.

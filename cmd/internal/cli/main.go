@@ -19,7 +19,11 @@ import (
 func Main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup has it
+			signal.Notify(signals, s)
+		}
+	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // writes fail with EPIPE instead
 	var caught os.Signal
 	done := make(chan struct{})

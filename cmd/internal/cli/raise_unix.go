@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
-// raise ends the process by a signal, as if it had never been caught.
+// raise ends the process by a signal, as if it had never been caught. It returns only when
+// that cannot be done.
 func raise(s os.Signal) {
 	signal.Reset(s)
 	if s == syscall.SIGPIPE { // the runtime raises this one itself
@@ -16,6 +18,6 @@ func raise(s os.Signal) {
 		return
 	}
 	if n, ok := s.(syscall.Signal); ok && syscall.Kill(syscall.Getpid(), n) == nil {
-		select {} // until it arrives
+		time.Sleep(time.Second) // it arrives within this
 	}
 }
