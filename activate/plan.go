@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/rebuild"
@@ -169,7 +170,7 @@ func (p *planner) volume(lv *metadata.LV, above []string) (*Volume, error) {
 		if s.StartExtent < 0 || s.ExtentCount <= 0 || s.ExtentCount > math.MaxInt64/es-s.StartExtent {
 			return nil, fmt.Errorf("segment %s: %d extents from extent %d on are more than there can be", s.Key, s.ExtentCount, s.StartExtent)
 		}
-		off, n := s.StartExtent*es, s.ExtentCount*es
+		off, n := s.StartExtent*es, raidSize(s)*es
 		if off > v.Size {
 			v.add(off-v.Size, Error{"no segment of " + lv.Name + " in the metadata covers this" + because(lv.Damaged)})
 		}
@@ -222,6 +223,9 @@ func (p *planner) target(lv *metadata.LV, s *metadata.Segment, n int64, above []
 }
 
 func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []string) (Target, error) {
+	if strings.HasPrefix(s.Type, "raid") { // flags of a reshape are its own to read
+		return p.raid(lv, s, n, above)
+	}
 	if len(s.TypeFlags) == 0 {
 		switch s.Type {
 		case "striped", "linear":

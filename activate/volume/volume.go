@@ -53,6 +53,8 @@ func (o opener) target(s activate.Segment) block.Device {
 		return o.snapshot(t, s.Len)
 	case activate.Thin:
 		return o.thin(t, s.Len)
+	case activate.RAID:
+		return o.raid(t, s.Len)
 	case activate.Zero:
 		return block.NewZero(s.Len)
 	case activate.Error:

@@ -1,0 +1,100 @@
+package activate
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/lvrescue/lvrescue/metadata/dmraid"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+const (
+	sampleCount = 64
+	sampleSize  = 4096 // bytes of each leg
+)
+
+// judgeWithoutSuperblocks decides when no superblock is left. The text then says how the
+// legs are put together; a look at some rows tells whether they fit.
+func (a *array) judgeWithoutSuperblocks() {
+	for _, l := range a.order {
+		if l.rebuild && l.image != nil {
+			a.mark(l, block.Bad, l.name+" was never rebuilt", everything)
+		}
+	}
+	if a.layout.Level == 0 {
+		return
+	}
+	const none = "no RAID superblock is left: the metadata text alone says how the legs are put together"
+	if err := a.sample(); err != nil {
+		a.doubt = fmt.Sprintf("%s, and %v", none, err)
+		return
+	}
+	a.note(a.lv, false, "%s; parity or copies of %d samples fit", none, sampleCount)
+}
+
+// sample looks whether parity or copies fit in some rows spread over the array. nil means
+// that they do, and that not all of them were zeros.
+func (a *array) sample() error {
+	legs := make([]block.Device, len(a.order))
+	for i, l := range a.order {
+		if !l.trusted() {
+			return fmt.Errorf("without leg %d nothing can confirm it", i)
+		}
+		legs[i] = a.open(l.image)
+	}
+	size := a.layout.LegSize(a.size)
+	chunk := a.layout.Chunk
+	if chunk == 0 {
+		chunk = sampleSize
+	}
+	rows := max(size/chunk, 1)
+	chunks := make([][]byte, len(legs))
+	for i := range chunks {
+		chunks[i] = make([]byte, min(sampleSize, chunk))
+	}
+	zeros := true
+	for row := int64(0); row < rows; row += max(rows/sampleCount, 1) {
+		for i, leg := range legs {
+			if n, err := leg.ReadAt(chunks[i], row*chunk); n < len(chunks[i]) {
+				return fmt.Errorf("leg %d cannot be read to confirm it: %w", i, err)
+			}
+			zeros = zeros && allZero(chunks[i])
+		}
+		if !fits(a.layout, row, chunks) {
+			return fmt.Errorf("the legs do not fit together %d bytes behind their start", row*chunk)
+		}
+	}
+	if zeros {
+		return fmt.Errorf("the legs hold nothing but zeros to confirm it")
+	}
+	return nil
+}
+
+// fits tells whether parity or copies agree in one row of chunks.
+func fits(l dmraid.Layout, row int64, chunks [][]byte) bool {
+	if l.Copies() > 1 {
+		return copiesFit(l, chunks)
+	}
+	sum := make([]byte, len(chunks[0]))
+	r := l.Row(row)
+	if r.SyndromeP(sum, chunks); !allZero(sum) {
+		return false
+	}
+	if r.Q < 0 {
+		return true
+	}
+	r.SyndromeQ(sum, chunks)
+	return allZero(sum)
+}
+
+// copiesFit compares the legs of raid1, or of raid10 those that stand side by side.
+func copiesFit(l dmraid.Layout, chunks [][]byte) bool {
+	for i, c := range chunks {
+		if !bytes.Equal(c, chunks[i-i%l.Copies()]) {
+			return false
+		}
+	}
+	return true
+}
+
+func allZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }

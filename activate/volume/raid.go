@@ -1,0 +1,74 @@
+package volume
+
+import (
+	"math"
+
+	"github.com/lvrescue/lvrescue/activate"
+	"github.com/lvrescue/lvrescue/metadata/dmraid"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// raid opens an array of n bytes.
+func (o opener) raid(t activate.RAID, n int64) block.Device {
+	images := make([]block.Device, len(t.Legs))
+	for i, leg := range t.Legs {
+		images[i] = o.leg(leg)
+	}
+	all := &table{size: n}
+	for _, p := range t.Parts {
+		array := openArray(p, images, t.Unsynced)
+		all.segs = append(all.segs, segment{off: p.Off, dev: block.NewSection(array, p.Off, p.Len, "the array ends here")})
+	}
+	if t.Doubt != "" {
+		return block.NewDoubtful(all, t.Doubt)
+	}
+	return all
+}
+
+// leg opens an image with what is not to be trusted in it.
+func (o opener) leg(l activate.Leg) block.Device {
+	if l.Lost != "" {
+		return block.NewBad(math.MaxInt64, l.Lost) // as large as is asked for
+	}
+	dev := o.input(l.Image, l.Size)
+	if len(l.Marks) == 0 {
+		return dev
+	}
+	marked, err := block.NewOverlay(dev, l.Marks)
+	if err != nil {
+		return block.NewBad(l.Size, err.Error())
+	}
+	return marked
+}
+
+// openArray makes the array that has the layout of one part, from its first byte to the
+// part's last.
+func openArray(p activate.Part, images []block.Device, unsynced []block.Extent) block.Device {
+	size := p.Off + p.Len
+	legSize := p.Layout.LegSize(size)
+	legs := make([]block.Device, p.Layout.Devices)
+	for i := range legs {
+		legs[i] = block.NewSection(images[i], p.DataOffset, legSize, "the image is too short")
+	}
+	if p.Layout.Copies() > 1 {
+		return openMirrors(p.Layout, legs, size)
+	}
+	sync, err := block.NewOverlay(block.NewZero(legSize), unsynced)
+	if err != nil {
+		sync = block.NewDoubtful(block.NewZero(legSize), err.Error())
+	}
+	return &parity{layout: p.Layout, legs: legs, size: size, sync: sync}
+}
+
+// openMirrors makes raid1 of all legs, or stripes over raid1 of those that stand side by
+// side, which is what raid10 is.
+func openMirrors(l dmraid.Layout, legs []block.Device, size int64) block.Device {
+	var mirrors []block.Device
+	for n := l.Copies(); len(legs) >= n; legs = legs[n:] {
+		mirrors = append(mirrors, &copies{name: l.Name(), legs: legs[:n]})
+	}
+	if len(mirrors) == 1 {
+		return mirrors[0]
+	}
+	return block.NewSection(newStriped(mirrors, l.Chunk), 0, size, "the array ends here")
+}
