@@ -105,6 +105,7 @@ func (g *Group) At(v *Version) *VG {
 		vg.Doubt = fmt.Sprintf("metadata seqno %d was never committed", v.Meta.Seqno)
 	}
 	vg.Findings = append(vg.Findings, g.Findings...)
+	vg.Findings = append(vg.Findings, policy(v.Meta)...)
 	for _, m := range v.Meta.PVs {
 		vg.PVs = append(vg.PVs, vg.place(m))
 	}

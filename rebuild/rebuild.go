@@ -94,6 +94,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	slices.SortFunc(r.Groups, func(a, b *Group) int {
 		return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(string(a.ID), string(b.ID)))
 	})
+	r.Findings = append(r.Findings, sameNames(r.Groups)...)
 	r.Orphans = orphans(ev, r.Groups)
 	return r, nil
 }
