@@ -48,12 +48,23 @@ func (s *assessed) reason(a *app) string {
 	if s.err != nil {
 		return s.err.Error()
 	}
-	return a.causes(s.totals)
+	return strings.Join(slices.Concat(a.causes(s.totals), s.gone()), "; ")
+}
+
+// gone lists the decisions that cost the LV its redundancy.
+func (s *assessed) gone() []string {
+	var texts []string
+	for _, n := range s.plan.Notes {
+		if n.Degraded {
+			texts = append(texts, n.LV+": "+n.Text)
+		}
+	}
+	return texts
 }
 
 // causes says how much is lost or doubtful for which reasons: the weightiest, and how many
 // more there are.
-func (a *app) causes(t *block.Totals) string {
+func (a *app) causes(t *block.Totals) []string {
 	const most = 3
 	var parts []string
 	all := t.Causes()
@@ -67,7 +78,7 @@ func (a *app) causes(t *block.Totals) string {
 	if len(all) > most {
 		parts = append(parts, fmt.Sprintf("and %s more", count(len(all)-most, "reason")))
 	}
-	return strings.Join(parts, "; ")
+	return parts
 }
 
 // assessVG assesses a VG's LVs, sorted by name; hidden ones only if wanted.

@@ -88,7 +88,7 @@ func (o *exportOptions) exportOne(ctx context.Context, a *app, g *gathered, job 
 	}
 	row := lvRowOf(s)
 	row.count(&sum.Totals)
-	row.Health = string(volume.Judge(&sum.Totals))
+	row.Health = string(volume.Assess(s.plan, &sum.Totals))
 	row.File, row.Map, row.Hashes = sum.Path, sum.Map, map[string]string{}
 	for _, h := range sum.Hashes {
 		row.Hashes[h.Name] = fmt.Sprintf("%x", h.Sum)
@@ -141,7 +141,7 @@ func identities(sources []*scan.Source) ([]block.Identity, error) {
 // printExport tells what became of an export.
 func (a *app) printExport(s *assessed, sum *export.Summary) {
 	t := &sum.Totals
-	line := fmt.Sprintf("%s → %s: %s, %s", s.name(), sum.Path, a.size(sum.Size), volume.Judge(t))
+	line := fmt.Sprintf("%s → %s: %s, %s", s.name(), sum.Path, a.size(sum.Size), volume.Assess(s.plan, t))
 	if !t.Whole() {
 		line += fmt.Sprintf(": %s delivered", a.size(sum.Size-t.Bad))
 	}
@@ -167,6 +167,9 @@ func (a *app) printExport(s *assessed, sum *export.Summary) {
 			mark = "/"
 		}
 		fmt.Fprintln(a.out, render.Paragraph("  "+mark+" ", fmt.Sprintf("%s in %s: %s", a.size(c.Bytes), count(c.Ranges, "range"), c.Why)))
+	}
+	for _, text := range s.gone() {
+		fmt.Fprintln(a.out, render.Paragraph("  ! ", text))
 	}
 	if sum.Map != "" {
 		fmt.Fprintf(a.out, "  map     %s\n", render.Printable(sum.Map))

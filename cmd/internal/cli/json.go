@@ -113,6 +113,7 @@ type lvRow struct {
 	Doubt   int64      `json:"rescue_doubtful"`
 	Causes  []causeRow `json:"rescue_causes"`
 	Error   string     `json:"rescue_error,omitempty"`
+	Notes   []noteRow  `json:"rescue_notes"`
 	Plan    []planRow  `json:"rescue_plan,omitempty"`
 
 	File   string            `json:"rescue_file,omitempty"` // of an export
@@ -125,6 +126,13 @@ type causeRow struct {
 	Why    string `json:"why"`
 	Bytes  int64  `json:"bytes"`
 	Ranges int    `json:"ranges"`
+}
+
+// noteRow is a decision about how the LV, or one below it, is read.
+type noteRow struct {
+	LV       string `json:"lv"`
+	Degraded bool   `json:"degraded"`
+	Text     string `json:"text"`
 }
 
 type segRow struct {
@@ -250,7 +258,12 @@ func usageOf(vg *metadata.VG) usage {
 
 func lvRowOf(s *assessed) lvRow {
 	row := lvRow{Name: s.lv.Name, UUID: s.lv.ID.String(), VG: s.vg.Meta.Name, Full: s.name(), Tags: list(s.lv.Tags),
-		Health: string(s.health), Version: s.vg.Version.ID()}
+		Health: string(s.health), Version: s.vg.Version.ID(), Notes: []noteRow{}}
+	if s.plan != nil {
+		for _, n := range s.plan.Notes {
+			row.Notes = append(row.Notes, noteRow{n.LV, n.Degraded, n.Text})
+		}
+	}
 	if s.err != nil {
 		row.Error = s.err.Error()
 	} else {

@@ -246,5 +246,16 @@ func (a *app) explain(lvs []*assessed) error {
 			t.Add(r.LV, strconv.FormatInt(r.Off, 10), strconv.FormatInt(r.Len, 10), strings.TrimSuffix(r.Target+": "+strings.Join(r.Inputs, " "), ": "))
 		}
 	}
-	return a.printTable(&t)
+	if err := a.printTable(&t); err != nil {
+		return err
+	}
+	for _, s := range lvs {
+		if s.plan == nil {
+			continue
+		}
+		for _, n := range s.plan.Notes {
+			fmt.Fprintln(a.out, render.Paragraph("  ! ", n.LV+": "+n.Text))
+		}
+	}
+	return nil
 }
