@@ -20,6 +20,8 @@ type VG struct {
 	Doubt   string // why the whole version is doubtful; "" when it is not
 
 	Findings []scan.Finding
+
+	index index
 }
 
 // PV is a physical volume of a VG, with the disk that holds it.
@@ -36,16 +38,6 @@ type PV struct {
 
 // Missing tells whether no disk was found for the PV.
 func (p *PV) Missing() bool { return p.Found == nil }
-
-// PV finds a PV by the key that segments name it by.
-func (vg *VG) PV(key string) *PV {
-	for _, p := range vg.PVs {
-		if p.Meta.Key == key {
-			return p
-		}
-	}
-	return nil
-}
 
 // LV finds an LV by its name or UUID; brackets around hidden ones are ignored.
 func (vg *VG) LV(name string) (*metadata.LV, error) {

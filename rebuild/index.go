@@ -1,0 +1,37 @@
+package rebuild
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/lvrescue/lvrescue/metadata"
+)
+
+// index finds a VG's PVs and LVs by the names that segments use. It is made once: a VG may
+// have many thousands of LVs, and each is planned on its own.
+type index struct {
+	once sync.Once
+	pvs  map[string]*PV
+	lvs  map[string]*metadata.LV
+}
+
+// Index gives the VG's PVs by key and its LVs by name; of two of one name the first counts,
+// as for lvm2. The maps are shared: they are not to be changed.
+func (vg *VG) Index() (pvs map[string]*PV, lvs map[string]*metadata.LV) {
+	vg.index.once.Do(func() {
+		vg.index.pvs, vg.index.lvs = map[string]*PV{}, map[string]*metadata.LV{}
+		for _, p := range slices.Backward(vg.PVs) {
+			vg.index.pvs[p.Meta.Key] = p
+		}
+		for _, lv := range slices.Backward(vg.Meta.LVs) {
+			vg.index.lvs[lv.Name] = lv
+		}
+	})
+	return vg.index.pvs, vg.index.lvs
+}
+
+// PV finds a PV by the key that segments name it by; nil if there is none.
+func (vg *VG) PV(key string) *PV {
+	pvs, _ := vg.Index()
+	return pvs[key]
+}
