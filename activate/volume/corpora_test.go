@@ -27,24 +27,26 @@ var special = map[string]struct {
 	without []string // disks that are left out
 	err     string   // that finding the LV fails with
 }{
-	"clones/vgc/one@3":      {health: Complete, without: []string{"b", "b_recent"}}, // written to since
-	"forks/vgk/onb":         {health: Doubt, same: true},                            // two versions have the newest seqno
-	"forks/vgk/right@6":     {health: Doubt},
-	"linear/vg0/lost@8":     {health: Doubt},             // its extents were used again
-	"mirror/vgm/young":      {health: Degraded},          // in its first sync
-	"missing/vgg/onb":       {health: Doubt, same: true}, // on a PV that is flagged MISSING
-	"missing/vgg/wide":      {health: Doubt, same: true},
-	"nested/inner/one":      {err: "no volume group"}, // inside an LV
-	"raid-stale/vgs/five":   {health: Degraded},       // one leg is stale
-	"raid-stale/vgs/mirror": {health: Degraded},
-	"raid-stale/vgs/six":    {health: Degraded},
-	"raid-stale/vgs/ten":    {health: Degraded},
-	"raid-stale/vgs/three":  {health: Degraded},
-	"removed/vgd/one@4":     {health: Doubt, same: true}, // pvremove took a label: placed by elimination
-	"removed/vgd/two@4":     {health: Doubt, same: true},
-	"removed/vge/one@2":     {err: "no volume group"}, // pvcreate wiped its short ring
-	"sizes/vgz/cut":         {health: Partial},
-	"sizes/vgz/wide":        {health: Partial},
+	"clones/vgc/one@3":          {health: Complete, without: []string{"b", "b_recent"}}, // written to since
+	"forks/vgk/onb":             {health: Doubt, same: true},                            // two versions have the newest seqno
+	"forks/vgk/right@6":         {health: Doubt},
+	"integrity-journal/vgj/log": {health: Degraded},          // of one leg
+	"linear/vg0/lost@8":         {health: Doubt},             // its extents were used again
+	"mirror/vgm/young":          {health: Degraded},          // in its first sync
+	"missing/vgg/onb":           {health: Doubt, same: true}, // on a PV that is flagged MISSING
+	"missing/vgg/wide":          {health: Doubt, same: true},
+	"nested/inner/one":          {err: "no volume group"}, // inside an LV
+	"raid-stale/vgs/five":       {health: Degraded},       // one leg is stale
+	"raid-stale/vgs/mirror":     {health: Degraded},
+	"raid-stale/vgs/six":        {health: Degraded},
+	"raid-stale/vgs/ten":        {health: Degraded},
+	"raid-stale/vgs/three":      {health: Degraded},
+	"raid-takeover/vgt/split":   {health: Degraded},          // one leg is split off
+	"removed/vgd/one@4":         {health: Doubt, same: true}, // pvremove took a label: placed by elimination
+	"removed/vgd/two@4":         {health: Doubt, same: true},
+	"removed/vge/one@2":         {err: "no volume group"}, // pvcreate wiped its short ring
+	"sizes/vgz/cut":             {health: Partial},
+	"sizes/vgz/wide":            {health: Partial},
 }
 
 // find scans a corpus's disks and finds an LV, named as Golden names it, in the newest

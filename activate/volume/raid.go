@@ -10,19 +10,31 @@ import (
 
 // raid opens an array of n bytes.
 func (o opener) raid(t activate.RAID, n int64) block.Device {
-	images := make([]block.Device, len(t.Legs))
-	for i, leg := range t.Legs {
-		images[i] = o.leg(leg)
-	}
+	images := o.images(t)
 	all := &table{size: n}
 	for _, p := range t.Parts {
-		array := openArray(p, images, t.Unsynced)
+		array := openArray(p, openLegs(p, images), t.Unsynced)
 		all.segs = append(all.segs, segment{off: p.Off, dev: block.NewSection(array, p.Off, p.Len, "the array ends here")})
 	}
 	if t.Doubt != "" {
 		return block.NewDoubtful(all, t.Doubt)
 	}
 	return all
+}
+
+// OpenLegs opens the legs of a part of an array, each from the part's DataOffset on and as
+// long as the array from its first byte to the part's last needs. What is not to be trusted
+// of them is bad or doubtful.
+func OpenLegs(t activate.RAID, p activate.Part) []block.Device {
+	return openLegs(p, opener{}.images(t))
+}
+
+func (o opener) images(t activate.RAID) []block.Device {
+	images := make([]block.Device, len(t.Legs))
+	for i, leg := range t.Legs {
+		images[i] = o.leg(leg)
+	}
+	return images
 }
 
 // leg opens an image with what is not to be trusted in it.
@@ -41,15 +53,18 @@ func (o opener) leg(l activate.Leg) block.Device {
 	return marked
 }
 
-// openArray makes the array that has the layout of one part, from its first byte to the
-// part's last.
-func openArray(p activate.Part, images []block.Device, unsynced []block.Extent) block.Device {
-	size := p.Off + p.Len
-	legSize := p.Layout.LegSize(size)
+func openLegs(p activate.Part, images []block.Device) []block.Device {
 	legs := make([]block.Device, p.Layout.Devices)
 	for i := range legs {
-		legs[i] = block.NewSection(images[i], p.DataOffset, legSize, "the image is too short")
+		legs[i] = block.NewSection(images[i], p.DataOffset, p.Layout.LegSize(p.Off+p.Len), "the image is too short")
 	}
+	return legs
+}
+
+// openArray makes the array that has the layout of one part, from its first byte to the
+// part's last.
+func openArray(p activate.Part, legs []block.Device, unsynced []block.Extent) block.Device {
+	size, legSize := p.Off+p.Len, p.Layout.LegSize(p.Off+p.Len)
 	if p.Layout.Copies() > 1 {
 		return openMirrors(p.Layout, legs, size)
 	}

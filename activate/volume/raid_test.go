@@ -209,3 +209,44 @@ func TestRAIDAgainstModel(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkRAID reads arrays over legs in memory, 1 MiB at a time, healthy and without some
+// legs.
+func BenchmarkRAID(b *testing.B) {
+	for _, c := range []struct {
+		level   string
+		devices int
+		chunk   int64
+		lost    []int
+	}{
+		{"raid5_ls", 5, 64 << 10, nil},
+		{"raid5_ls", 5, 4 << 10, nil},
+		{"raid5_ls", 5, 64 << 10, []int{1}},
+		{"raid6_zr", 6, 64 << 10, nil},
+		{"raid6_zr", 6, 64 << 10, []int{1}},
+		{"raid6_zr", 6, 64 << 10, []int{1, 2}},
+		{"raid6_zr", 6, 4 << 10, []int{1, 2}},
+		{"raid10", 4, 64 << 10, []int{1}},
+	} {
+		b.Run(fmt.Sprintf("%s chunk%dk without %v", c.level, c.chunk>>10, c.lost), func(b *testing.B) {
+			l, err := dmraid.LayoutOf(c.level, c.devices, 2, c.chunk)
+			require.NoError(b, err)
+			const size = 64 << 20
+			legs := make([]block.Device, l.Devices)
+			for i := range legs {
+				legs[i] = memory(make([]byte, l.LegSize(size)))
+			}
+			for _, i := range c.lost {
+				legs[i] = block.NewBad(l.LegSize(size), "missing")
+			}
+			dev := openArray(activate.Part{Len: size, Layout: l}, legs, nil)
+			p := make([]byte, 1<<20)
+			b.SetBytes(int64(len(p)))
+			for i := 0; b.Loop(); i++ {
+				if _, err := dev.ReadAt(p, int64(i)<<20%size); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
