@@ -38,6 +38,7 @@ version of each, and say of every LV what of it can be read, what is lost, and w
 // scannedVG is a VG with all its LVs assessed.
 type scannedVG struct {
 	*rebuild.VG
+	label string // its name, or where that is another's too, its UUID
 	usage usage
 	lvs   []*assessed
 }
@@ -52,7 +53,10 @@ func runScan(ctx context.Context, a *app, f *evidenceFlags, sources []string) er
 	var vgs []scannedVG
 	var lvs []*assessed
 	for _, group := range g.Groups {
-		vg := scannedVG{VG: group.At(nil), usage: usageOf(group.Current.Meta)}
+		vg := scannedVG{VG: group.At(nil), label: group.Name(), usage: usageOf(group.Current.Meta)}
+		if slices.ContainsFunc(g.Groups, func(o *rebuild.Group) bool { return o != group && o.Name() == group.Name() }) {
+			vg.label = group.ID.String()
+		}
 		vg.lvs = assessVG(vg.VG, false)
 		findings = append(findings, vg.Findings...)
 		vgs, lvs = append(vgs, vg), append(lvs, vg.lvs...)
@@ -115,8 +119,10 @@ func (a *app) printScan(g *gathered, vgs []scannedVG, findings []scan.Finding, r
 		return err
 	}
 	a.printFindings(findings)
-	if next := nextStep(vgs, rest); next != "" {
-		fmt.Fprintf(a.out, "\nNext: %s\n", next)
+	head := "\nNext: "
+	for _, next := range nextSteps(vgs, rest) {
+		fmt.Fprintf(a.out, "%s%s\n", head, next)
+		head = "      "
 	}
 	return nil
 }
@@ -151,7 +157,11 @@ func (a *app) vgVerdict(vg scannedVG) string {
 	if len(lvs) == 0 {
 		lvs = []string{"no LVs"}
 	}
-	s := fmt.Sprintf("VG %s: %d of %s found; %s", vg.Meta.Name, found, count(len(vg.PVs), "PV"), strings.Join(lvs, ", "))
+	name := vg.Meta.Name
+	if vg.label != name {
+		name += " (" + vg.label + ")"
+	}
+	s := fmt.Sprintf("VG %s: %d of %s found; %s", name, found, count(len(vg.PVs), "PV"), strings.Join(lvs, ", "))
 	if more := len(vg.lvs) - byHealth[volume.Complete] - byHealth[volume.Degraded] - len(lost); more > 0 {
 		lost = append(lost, fmt.Sprintf("and so on for %s", count(more, "more LV")))
 	}
@@ -197,7 +207,7 @@ func (a *app) printPVs(g *gathered, vgs []scannedVG) error {
 			case note == "":
 				note = p.Found.Where
 			}
-			t.Add(row.Name, row.VG, row.Key, a.size(row.Size), a.size(row.Free), note)
+			t.Add(row.Name, vg.label, row.Key, a.size(row.Size), a.size(row.Free), note)
 		}
 	}
 	for _, p := range g.Orphans {
@@ -214,7 +224,7 @@ func (a *app) printVGs(vgs []scannedVG) error {
 		if a.verbose {
 			note = strings.TrimPrefix(note+"; "+row.Choice+"; UUID "+row.UUID, "; ")
 		}
-		t.Add(row.Name, strconv.Itoa(row.PVCount), strconv.Itoa(row.LVCount), row.Version, a.size(row.Size), a.size(row.Free), row.Written, note)
+		t.Add(vg.label, strconv.Itoa(row.PVCount), strconv.Itoa(row.LVCount), row.Version, a.size(row.Size), a.size(row.Free), row.Written, note)
 	}
 	return a.printTable(&t)
 }
@@ -223,7 +233,7 @@ func (a *app) printLVs(vgs []scannedVG) error {
 	t := render.Table{Columns: []render.Column{render.Left("LV"), render.Left("VG"), render.Right("LSize"), render.Left("Health"), render.Left("")}}
 	for _, vg := range vgs {
 		for _, s := range vg.lvs {
-			t.Add(s.lv.Name, vg.Meta.Name, a.size(lvRowOf(s).Size), string(s.health), s.reason(a))
+			t.Add(s.lv.Name, vg.label, a.size(lvRowOf(s).Size), string(s.health), s.reason(a))
 		}
 	}
 	return a.printTable(&t)
@@ -238,18 +248,15 @@ func (a *app) printTable(t *render.Table) error {
 	return t.Write(a.out)
 }
 
-// nextStep is the command that goes on from a scan; rest are its flags and sources.
-func nextStep(vgs []scannedVG, rest []string) string {
+// nextSteps are the commands that go on from a scan; rest are their flags and sources.
+func nextSteps(vgs []scannedVG, rest []string) []string {
+	const most = 4
+	var steps []string
 	for _, vg := range vgs {
-		name := vg.Meta.Name
-		if slices.ContainsFunc(vgs, func(o scannedVG) bool { return o.Group != vg.Group && o.Meta.Name == name }) {
-			name = vg.Meta.ID.String()
-		}
-		for _, s := range vg.lvs {
-			if s.totals.Size() > s.totals.Bad {
-				return commandLine(append([]string{"lvrescue", "export", name, "--all", "-o", "DIR"}, rest...)...)
-			}
+		some := slices.ContainsFunc(vg.lvs, func(s *assessed) bool { return s.totals.Size() > s.totals.Bad })
+		if some && len(steps) < most {
+			steps = append(steps, commandLine(append([]string{"lvrescue", "export", vg.label, "--all", "-o", "DIR"}, rest...)...))
 		}
 	}
-	return ""
+	return steps
 }
