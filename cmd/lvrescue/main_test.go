@@ -33,14 +33,15 @@ func TestScripts(t *testing.T) {
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"corpus":    unpackCorpus,
-			"grow":      growLV,
-			"healthy":   keepHealthy,
-			"damage":    doDamage,
-			"exits":     exits,
-			"golden":    requireGolden,
-			"truth":     requireTruth,
-			"normalise": normalise,
+			"corpus":     unpackCorpus,
+			"grow":       growLV,
+			"healthy":    keepHealthy,
+			"damage":     doDamage,
+			"exits":      exits,
+			"golden":     requireGolden,
+			"truth":      requireTruth,
+			"normalise":  normalise,
+			"transcript": requireTranscript,
 		},
 	})
 }
@@ -160,9 +161,15 @@ var (
 )
 
 // normalise stdout|FILE OUT copies text without what differs each time the corpora are
-// made: UUIDs are numbered, times and hashes blanked, at their full width.
+// made.
 func normalise(ts *testscript.TestScript, _ bool, args []string) {
-	text := []byte(ts.ReadFile(args[0]))
+	out := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(filepath.Dir(out), 0o777))
+	ts.Check(os.WriteFile(out, blank([]byte(ts.ReadFile(args[0]))), 0o666))
+}
+
+// blank numbers UUIDs, and blanks times and hashes, at their full width.
+func blank(text []byte) []byte {
 	seen := map[string]string{}
 	text = uuids.ReplaceAllFunc(text, func(id []byte) []byte {
 		if seen[string(id)] == "" {
@@ -171,8 +178,5 @@ func normalise(ts *testscript.TestScript, _ bool, args []string) {
 		return []byte(seen[string(id)])
 	})
 	text = times.ReplaceAll(text, []byte("YYYY-MM-DD hh:mm:ss UTC"))
-	text = hashes.ReplaceAll(text, bytes.Repeat([]byte("h"), 64))
-	out := ts.MkAbs(args[1])
-	ts.Check(os.MkdirAll(filepath.Dir(out), 0o777))
-	ts.Check(os.WriteFile(out, text, 0o666))
+	return hashes.ReplaceAll(text, bytes.Repeat([]byte("h"), 64))
 }
