@@ -226,6 +226,18 @@ func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []
 	if strings.HasPrefix(s.Type, "raid") { // flags of a reshape are its own to read
 		return p.raid(lv, s, n, above)
 	}
+	switch s.Type { // these have flags that say nothing which their fields do not
+	case "thin-pool":
+		return p.thinPoolData(s, n, above)
+	case "thin":
+		return p.thin(lv, s, above)
+	case "cache-pool":
+		return nil, fmt.Errorf("a pool of a cache, which has no content of its own")
+	case "cache":
+		return p.cache(lv, s, n, above)
+	case "writecache":
+		return p.writecache(lv, s, n, above)
+	}
 	if len(s.TypeFlags) == 0 {
 		switch s.Type {
 		case "striped", "linear":
@@ -238,10 +250,6 @@ func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []
 			return Zero{}, nil
 		case "error":
 			return nil, fmt.Errorf("an error segment: LVM itself reads nothing here")
-		case "thin-pool":
-			return p.thinPoolData(s, n, above)
-		case "thin":
-			return p.thin(lv, s, above)
 		}
 	}
 	return nil, fmt.Errorf("segments of type %q are not read by this version of lvrescue", s.TypeName())

@@ -133,6 +133,9 @@ func (p *planner) judgePool(pool *thinPool, lv *metadata.LV, f metadata.ThinPool
 	if said := f.ChunkSize * block.SectorSize; said != sb.ChunkSize {
 		pool.doubt = fmt.Sprintf("the pool's own metadata says chunks of %d bytes, the VG's says %d", sb.ChunkSize, said)
 	}
+	if pool.doubt == "" {
+		pool.doubt = p.doubts(Input{Volume: pool.metadata}, pool.metadata.Size)
+	}
 	if sb.TransactionID != uint64(f.TransactionID) {
 		p.note(lv, false, "the pool's own metadata is at transaction %d, the VG's says %d: one of them is older, thin LVs made or removed in between may miss", sb.TransactionID, f.TransactionID)
 	}

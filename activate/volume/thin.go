@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 
@@ -37,41 +36,25 @@ func (o opener) thin(t activate.Thin, n int64) block.Device {
 	if t.External != nil {
 		d.external = o.input(*t.External, t.ExternalSize)
 	}
-	return doubted(d, t.Doubt, meta)
-}
-
-// doubted marks a device as doubtful when the plan says so, or when the metadata that it is
-// read by is itself doubtful.
-func doubted(d block.Device, doubt string, meta block.Device) block.Device {
-	for e := range meta.Extents(0, meta.Size()) {
-		if e.State == block.Doubtful && doubt == "" {
-			doubt = e.Why
-		}
+	if t.Doubt != "" {
+		return block.NewDoubtful(d, t.Doubt)
 	}
-	if doubt == "" {
-		return d
-	}
-	return block.NewDoubtful(d, doubt)
+	return d
 }
 
 func (d *thinLV) Size() int64 { return d.size }
 
-// part is a run of bytes of the thin device, and where they are to be had: n bytes of dev
-// from at on.
-type part struct {
-	dev   block.Device
-	at, n int64
-}
-
-// parts gives the bytes [lo, hi) of the device in parts: ordered, without gaps.
-func (d *thinLV) parts(lo, hi int64) iter.Seq[part] {
-	return func(yield func(part) bool) {
-		lo, hi := lo+d.off, hi+d.off
-		for r := range d.dev.Runs(uint64(lo/d.chunk), uint64((hi-1)/d.chunk)) {
-			from := max(lo, int64(r.First)*d.chunk)
-			to := min(hi, int64(r.Last)*d.chunk+d.chunk)
+// pieces gives the bytes [lo, hi) of the device in pieces: ordered, without gaps.
+func (d *thinLV) pieces(lo, hi int64) iter.Seq[piece] {
+	return func(yield func(piece) bool) {
+		if lo >= hi {
+			return
+		}
+		for r := range d.dev.Runs(uint64((lo+d.off)/d.chunk), uint64((hi-1+d.off)/d.chunk)) {
+			from := max(lo, int64(r.First)*d.chunk-d.off)
+			to := min(hi, int64(r.Last)*d.chunk+d.chunk-d.off)
 			for from < to {
-				p := d.part(r, from, to-from)
+				p := d.piece(r, from, to-from)
 				if !yield(p) {
 					return
 				}
@@ -81,88 +64,48 @@ func (d *thinLV) parts(lo, hi int64) iter.Seq[part] {
 	}
 }
 
-// part places up to n bytes from off on, which lie in a run.
-func (d *thinLV) part(r thin.Run, off, n int64) part {
+// piece places up to n bytes from off on, which lie in a run.
+func (d *thinLV) piece(r thin.Run, off, n int64) piece {
+	in := off + d.off // in the thin device
 	switch {
 	case r.State == thin.Lost:
-		return part{block.NewBad(n, "the pool's metadata for this range is damaged: "+reason(r.Err)), 0, n}
-	case r.State == thin.Hole && off < d.external.Size():
-		return part{d.external, off, min(n, d.external.Size()-off)}
+		return piece{off, n, block.NewBad(n, "the pool's metadata for this range is damaged: "+block.Why(r.Err)), 0}
+	case r.State == thin.Hole && in < d.external.Size():
+		return piece{off, min(n, d.external.Size()-in), d.external, in}
 	case r.State == thin.Hole:
-		return part{block.NewZero(n), 0, n}
+		return piece{off, n, block.NewZero(n), 0}
 	}
 	blocks := uint64(d.data.Size() / d.chunk)
-	if r.Data >= blocks || r.Last-r.First >= blocks-r.Data {
-		return d.beyond(r, off, n, blocks)
+	first := r.Data + uint64(in/d.chunk) - r.First // the chunk of the data that off lies in
+	if r.Data >= blocks || first >= blocks {
+		why := fmt.Sprintf("the pool's metadata points beyond the %d chunks of its data", blocks)
+		return piece{off, n, block.NewBad(n, why), 0}
 	}
-	return part{d.data, int64(r.Data)*d.chunk + off - int64(r.First)*d.chunk, n}
-}
-
-// beyond places what of a mapped run is in the pool's data; the rest is bad.
-func (d *thinLV) beyond(r thin.Run, off, n int64, blocks uint64) part {
-	if r.Data < blocks {
-		r.Last = r.First + blocks - r.Data - 1
-		if end := int64(r.Last)*d.chunk + d.chunk; off < end {
-			return d.part(r, off, min(n, end-off))
-		}
-	}
-	why := fmt.Sprintf("the pool's metadata points beyond the %d chunks of its data", blocks)
-	return part{block.NewBad(n, why), 0, n}
-}
-
-// reason is the cause of an error as ranges tell it: for what a medium refuses, its reason.
-func reason(err error) string {
-	var bad *block.BadRangeError
-	if errors.As(err, &bad) {
-		return bad.Why
-	}
-	return err.Error()
+	left := int64(blocks-first)*d.chunk - in%d.chunk
+	return piece{off, min(n, left), d.data, int64(first)*d.chunk + in%d.chunk}
 }
 
 // ReadAt implements io.ReaderAt.
 func (d *thinLV) ReadAt(p []byte, off int64) (n int, err error) {
 	p, eof := block.ClipRead(d.size, p, off)
-	if len(p) == 0 {
-		return 0, eof
-	}
-	for part := range d.parts(off, off+int64(len(p))) {
-		m, err := part.dev.ReadAt(p[n:n+int(part.n)], part.at)
-		if m < int(part.n) {
-			return n + m, part.moved(err, off+int64(n))
-		}
+	for c := range d.pieces(off, off+int64(len(p))) {
+		m, err := c.read(p[n:])
 		n += m
+		if err != nil {
+			return n, err
+		}
 	}
 	return n, eof
-}
-
-// moved translates an error of a part that lies at off of the device. A bad range may go on
-// below beyond the part, or begin before it.
-func (p part) moved(err error, off int64) error {
-	var bad *block.BadRangeError
-	if !errors.As(err, &bad) {
-		return err
-	}
-	m := *bad
-	lo, hi := max(bad.Off, p.at), min(bad.Off+bad.Len, p.at+p.n)
-	m.Off, m.Len = off+lo-p.at, hi-lo
-	return &m
 }
 
 // Extents implements block.Device.
 func (d *thinLV) Extents(off, n int64) iter.Seq[block.Extent] {
 	return block.Merge(func(yield func(block.Extent) bool) {
 		lo, hi := block.Clip(d.size, off, n)
-		if lo >= hi {
-			return
-		}
-		for part := range d.parts(lo, hi) {
-			for e := range part.dev.Extents(part.at, part.n) {
-				e.Off += lo - part.at
-				if !yield(e) {
-					return
-				}
+		for c := range d.pieces(lo, hi) {
+			if !c.extents(yield) {
+				return
 			}
-			lo += part.n
 		}
 	})
 }

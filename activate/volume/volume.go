@@ -53,6 +53,10 @@ func (o opener) target(s activate.Segment) block.Device {
 		return o.snapshot(t, s.Len)
 	case activate.Thin:
 		return o.thin(t, s.Len)
+	case activate.Cache:
+		return o.cache(t, s.Len)
+	case activate.Writecache:
+		return o.writecache(t, s.Len)
 	case activate.RAID:
 		return o.raid(t, s.Len)
 	case activate.Zero:

@@ -9,21 +9,21 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lvrescue/lvrescue/fixtures/pdata"
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/metadata/btree"
-	"github.com/lvrescue/lvrescue/metadata/internal/pdatatest"
 )
 
-func reader(m *pdatatest.Image) *btree.Reader {
+func reader(m *pdata.Image) *btree.Reader {
 	return btree.NewReader(bytes.NewReader(*m), int64(len(*m)))
 }
 
 // numbers makes entries with the keys first, first+step, ... and values of twice the key.
-func numbers(first, step uint64, n int) []pdatatest.Entry {
-	entries := make([]pdatatest.Entry, n)
+func numbers(first, step uint64, n int) []pdata.Entry {
+	entries := make([]pdata.Entry, n)
 	for i := range entries {
 		key := first + uint64(i)*step
-		entries[i] = pdatatest.Number(key, 2*key)
+		entries[i] = pdata.Number(key, 2*key)
 	}
 	return entries
 }
@@ -53,7 +53,7 @@ func walk(t *testing.T, tree btree.Tree, first, last uint64) (found map[uint64]u
 func TestTreeWalk(t *testing.T) {
 	for _, c := range []struct {
 		name        string
-		entries     []pdatatest.Entry
+		entries     []pdata.Entry
 		first, last uint64
 		count       int
 	}{
@@ -68,7 +68,7 @@ func TestTreeWalk(t *testing.T) {
 		{"the last key of all", numbers(math.MaxUint64, 1, 1), 3, math.MaxUint64, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := pdatatest.New()
+			m := pdata.New()
 			tree := btree.Tree{Root: m.Tree(8, c.entries), ValueSize: 8}
 			tree.Reader = reader(m)
 			found, lost := walk(t, tree, c.first, c.last)
@@ -82,7 +82,7 @@ func TestTreeWalk(t *testing.T) {
 }
 
 func TestTreeFind(t *testing.T) {
-	m := pdatatest.New()
+	m := pdata.New()
 	tree := btree.Tree{Root: m.Tree(8, numbers(5, 5, 1000)), ValueSize: 8}
 	tree.Reader = reader(m)
 	v, err := tree.Find(505)
@@ -101,55 +101,55 @@ func TestTreeDamage(t *testing.T) {
 	const leaf2 = 2 // holds keys 252-503
 	for _, c := range []struct {
 		name   string
-		damage func(m *pdatatest.Image)
+		damage func(m *pdata.Image)
 		lost   [2]uint64
 		err    string
 	}{
-		{"one bit of a leaf", func(m *pdatatest.Image) { m.Block(leaf2)[3000] ^= 1 }, [2]uint64{252, 503}, "btree node.csum at byte 0: checksum is"},
-		{"the first leaf", func(m *pdatatest.Image) { clear(m.Block(1)) }, [2]uint64{0, 251}, "btree node.csum"},
-		{"the last leaf", func(m *pdatatest.Image) { clear(m.Block(5)) }, [2]uint64{1008, math.MaxUint64}, "btree node.csum"},
-		{"the root", func(m *pdatatest.Image) { m.Block(6)[0] ^= 1 }, [2]uint64{0, math.MaxUint64}, "btree node.csum"},
-		{"a leaf at another's place", func(m *pdatatest.Image) { copy(m.Block(leaf2), m.Block(3)) }, [2]uint64{252, 503}, "says it is block 3, found as block 2"},
-		{"a leaf of other keys", func(m *pdatatest.Image) {
+		{"one bit of a leaf", func(m *pdata.Image) { m.Block(leaf2)[3000] ^= 1 }, [2]uint64{252, 503}, "btree node.csum at byte 0: checksum is"},
+		{"the first leaf", func(m *pdata.Image) { clear(m.Block(1)) }, [2]uint64{0, 251}, "btree node.csum"},
+		{"the last leaf", func(m *pdata.Image) { clear(m.Block(5)) }, [2]uint64{1008, math.MaxUint64}, "btree node.csum"},
+		{"the root", func(m *pdata.Image) { m.Block(6)[0] ^= 1 }, [2]uint64{0, math.MaxUint64}, "btree node.csum"},
+		{"a leaf at another's place", func(m *pdata.Image) { copy(m.Block(leaf2), m.Block(3)) }, [2]uint64{252, 503}, "says it is block 3, found as block 2"},
+		{"a leaf of other keys", func(m *pdata.Image) {
 			copy(m.Block(leaf2), m.Block(3))
 			m.Seal(leaf2, btree.NodeBlock)
 		}, [2]uint64{252, 503}, "keys 504-755, expected ones from 252 to 503"},
-		{"keys that do not ascend", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(leaf2), 32+8*7, uint64(253))
+		{"keys that do not ascend", func(m *pdata.Image) {
+			pdata.Put(m.Block(leaf2), 32+8*7, uint64(253))
 			m.Seal(leaf2, btree.NodeBlock)
 		}, [2]uint64{252, 503}, "key 7 is 253 and follows 258"},
-		{"more entries than room", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(leaf2), 16, uint32(253))
+		{"more entries than room", func(m *pdata.Image) {
+			pdata.Put(m.Block(leaf2), 16, uint32(253))
 			m.Seal(leaf2, btree.NodeBlock)
 		}, [2]uint64{252, 503}, "253 entries where there is room for 252"},
-		{"more room than a block has", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(leaf2), 20, uint32(math.MaxUint32))
+		{"more room than a block has", func(m *pdata.Image) {
+			pdata.Put(m.Block(leaf2), 20, uint32(math.MaxUint32))
 			m.Seal(leaf2, btree.NodeBlock)
 		}, [2]uint64{252, 503}, "do not fit a block"},
-		{"values of another size", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(leaf2), 24, uint32(4))
+		{"values of another size", func(m *pdata.Image) {
+			pdata.Put(m.Block(leaf2), 24, uint32(4))
 			m.Seal(leaf2, btree.NodeBlock)
 		}, [2]uint64{252, 503}, "values have 4 bytes, expected 8"},
-		{"neither leaf nor internal", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(leaf2), 4, uint32(0))
+		{"neither leaf nor internal", func(m *pdata.Image) {
+			pdata.Put(m.Block(leaf2), 4, uint32(0))
 			m.Seal(leaf2, btree.NodeBlock)
 		}, [2]uint64{252, 503}, "neither leaf nor internal"},
-		{"an internal node without children", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(leaf2), 4, uint32(1))
-			pdatatest.Put(m.Block(leaf2), 16, uint32(0))
+		{"an internal node without children", func(m *pdata.Image) {
+			pdata.Put(m.Block(leaf2), 4, uint32(1))
+			pdata.Put(m.Block(leaf2), 16, uint32(0))
 			m.Seal(leaf2, btree.NodeBlock)
 		}, [2]uint64{252, 503}, "an internal node with 0 values"},
-		{"a child beyond the device", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(6), 32+8*252+8, uint64(1<<60))
+		{"a child beyond the device", func(m *pdata.Image) {
+			pdata.Put(m.Block(6), 32+8*252+8, uint64(1<<60))
 			m.Seal(6, btree.NodeBlock)
 		}, [2]uint64{252, 503}, "lies beyond the 7 blocks"},
-		{"a child that is the root", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(6), 32+8*252+8, uint64(6))
+		{"a child that is the root", func(m *pdata.Image) {
+			pdata.Put(m.Block(6), 32+8*252+8, uint64(6))
 			m.Seal(6, btree.NodeBlock)
 		}, [2]uint64{252, 503}, "keys 0-1008, expected ones from 252 to 503"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := pdatatest.New()
+			m := pdata.New()
 			tree := btree.Tree{Root: m.Tree(8, numbers(0, 1, 1260)), ValueSize: 8}
 			require.Equal(t, uint64(6), tree.Root)
 			c.damage(m)
@@ -165,15 +165,15 @@ func TestTreeDamage(t *testing.T) {
 
 // TestTreeLoop walks a chain of nodes of one key that comes back to its start.
 func TestTreeLoop(t *testing.T) {
-	m := pdatatest.New()
-	a := m.Node(false, 8, pdatatest.Number(0, 2))
-	b := m.Node(false, 8, pdatatest.Number(0, a))
+	m := pdata.New()
+	a := m.Node(false, 8, pdata.Number(0, 2))
+	b := m.Node(false, 8, pdata.Number(0, a))
 	_, err := btree.Tree{Reader: reader(m), Root: b, ValueSize: 8}.Find(0)
 	require.ErrorContains(t, err, "more than 32 levels deep")
 }
 
 func TestReaderNamesShortReads(t *testing.T) {
-	m := pdatatest.New()
+	m := pdata.New()
 	m.Tree(8, numbers(0, 1, 3))
 	r := btree.NewReader(bytes.NewReader((*m)[:btree.BlockSize+100]), int64(len(*m)))
 	_, err := r.Node(1)
@@ -184,7 +184,7 @@ func TestReaderNamesShortReads(t *testing.T) {
 }
 
 func TestCheckSaysFieldAndOffset(t *testing.T) {
-	m := pdatatest.New()
+	m := pdata.New()
 	n := m.Node(true, 8)
 	var damage *metadata.DamageError
 	require.ErrorAs(t, btree.Check(m.Block(n), btree.NodeBlock, n+1), &damage)
@@ -197,7 +197,7 @@ func TestCheckSaysFieldAndOffset(t *testing.T) {
 // TestReaderIsSafeForSeveral makes several goroutines walk through a cache that is too small.
 func TestReaderIsSafeForSeveral(t *testing.T) {
 	const keys = 300 * 252
-	m := pdatatest.New()
+	m := pdata.New()
 	tree := btree.Tree{Root: m.Tree(8, numbers(0, 1, keys)), ValueSize: 8}
 	tree.Reader = reader(m)
 	var all sync.WaitGroup
@@ -225,35 +225,35 @@ func TestArrayWalk(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		damage func(m *pdatatest.Image) // array blocks are 1 to 3, the root is 4
+		damage func(m *pdata.Image) // array blocks are 1 to 3, the root is 4
 		len    uint64
 		lost   [2]uint64 // both 0: none
 		err    string
 	}{
-		{"whole", func(m *pdatatest.Image) {}, n, [2]uint64{}, ""},
-		{"fewer elements than there are", func(m *pdatatest.Image) {}, 600, [2]uint64{}, ""},
-		{"a block's checksum", func(m *pdatatest.Image) { m.Block(2)[99] ^= 1 }, n, [2]uint64{509, 1017}, "array block.csum"},
-		{"a block of other values", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(2), 12, uint32(4))
+		{"whole", func(m *pdata.Image) {}, n, [2]uint64{}, ""},
+		{"fewer elements than there are", func(m *pdata.Image) {}, 600, [2]uint64{}, ""},
+		{"a block's checksum", func(m *pdata.Image) { m.Block(2)[99] ^= 1 }, n, [2]uint64{509, 1017}, "array block.csum"},
+		{"a block of other values", func(m *pdata.Image) {
+			pdata.Put(m.Block(2), 12, uint32(4))
 			m.Seal(2, btree.ArrayBlock)
 		}, n, [2]uint64{509, 1017}, "values have 4 bytes, expected 8"},
-		{"a block of fewer values", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(2), 8, uint32(508))
+		{"a block of fewer values", func(m *pdata.Image) {
+			pdata.Put(m.Block(2), 8, uint32(508))
 			m.Seal(2, btree.ArrayBlock)
 		}, n, [2]uint64{509, 1017}, "508 values, expected 509"},
-		{"more elements than there are", func(m *pdatatest.Image) {}, 2000, [2]uint64{1018, 1999}, "block 3"},
-		{"the root", func(m *pdatatest.Image) { clear(m.Block(4)) }, n, [2]uint64{0, n - 1}, "btree node.csum"},
-		{"a block that the tree does not have", func(m *pdatatest.Image) {
-			pdatatest.Put(m.Block(4), 32+8, uint64(2)) // key 1 becomes 2, key 2 becomes 3
-			pdatatest.Put(m.Block(4), 32+16, uint64(3))
+		{"more elements than there are", func(m *pdata.Image) {}, 2000, [2]uint64{1018, 1999}, "block 3"},
+		{"the root", func(m *pdata.Image) { clear(m.Block(4)) }, n, [2]uint64{0, n - 1}, "btree node.csum"},
+		{"a block that the tree does not have", func(m *pdata.Image) {
+			pdata.Put(m.Block(4), 32+8, uint64(2)) // key 1 becomes 2, key 2 becomes 3
+			pdata.Put(m.Block(4), 32+16, uint64(3))
 			m.Seal(4, btree.NodeBlock)
 			copy(m.Block(2)[24:], m.Block(3)[24:])
-			pdatatest.Put(m.Block(2), 8, uint32(282))
+			pdata.Put(m.Block(2), 8, uint32(282))
 			m.Seal(2, btree.ArrayBlock)
 		}, n, [2]uint64{509, 1017}, "the array has no block 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := pdatatest.New()
+			m := pdata.New()
 			a := btree.Array{Root: m.Array(8, values), ValueSize: 8, Len: c.len}
 			c.damage(m)
 			a.Reader = reader(m)

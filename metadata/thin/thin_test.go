@@ -10,8 +10,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lvrescue/lvrescue/fixtures/pdata"
 	"github.com/lvrescue/lvrescue/metadata/btree"
-	"github.com/lvrescue/lvrescue/metadata/internal/pdatatest"
 	"github.com/lvrescue/lvrescue/metadata/thin"
 )
 
@@ -220,10 +220,10 @@ func TestEveryBlockDamaged(t *testing.T) {
 // million is a pool of one device of 1,000,000 mappings, no two of them neighbours in the
 // data device.
 func million() ([]byte, uint64) {
-	m := pdatatest.New()
-	entries := make([]pdatatest.Entry, 1e6)
+	m := pdata.New()
+	entries := make([]pdata.Entry, 1e6)
 	for i := range entries {
-		entries[i] = pdatatest.Number(uint64(i), uint64(i)*7919%1e6<<24|5)
+		entries[i] = pdata.Number(uint64(i), uint64(i)*7919%1e6<<24|5)
 	}
 	root := m.Tree(8, entries)
 	return *m, root

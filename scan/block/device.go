@@ -9,6 +9,7 @@
 package block
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -85,6 +86,16 @@ func (e *BadRangeError) Error() string {
 }
 
 func (e *BadRangeError) Unwrap() error { return e.Err }
+
+// Why is an error in the words of an extent: of a range that cannot be read its reason,
+// without the place, so that all ranges of one cause have the same.
+func Why(err error) string {
+	var bad *BadRangeError
+	if errors.As(err, &bad) {
+		return bad.Why
+	}
+	return err.Error()
+}
 
 // Clip cuts [off, off+n) to a device of size bytes and returns the first byte of what is
 // left and the byte behind it. Whatever the input, 0 <= lo <= hi <= size.

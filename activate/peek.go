@@ -1,0 +1,24 @@
+package activate
+
+import (
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// peek opens n bytes of an input, for what a plan has to know of them.
+func (p *planner) peek(in Input, n int64) block.Device {
+	v := &Volume{LV: &metadata.LV{}}
+	v.add(n, Linear{in})
+	return p.open(v)
+}
+
+// doubts says why some of the n bytes of an input are doubtful; "" when none are. Whatever
+// is decided by them is then doubtful too.
+func (p *planner) doubts(in Input, n int64) string {
+	for e := range p.peek(in, n).Extents(0, n) {
+		if e.State == block.Doubtful {
+			return e.Why
+		}
+	}
+	return ""
+}
