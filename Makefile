@@ -30,6 +30,17 @@ fuzz:
 	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 	  done; done
 
+# Manual pages and shell completions, made from the commands.
+docs:
+	$(GO) run ./cmd/gendocs build/docs
+
+install: build docs
+	install -D build/lvrescue $(DESTDIR)$(PREFIX)/bin/lvrescue
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 build/docs/man8/*.8
+	install -D -m 644 build/docs/completions/lvrescue.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lvrescue
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/site-functions build/docs/completions/_lvrescue
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d build/docs/completions/lvrescue.fish
+
 # Remakes all corpora with real LVM in the VM.
 fixtures: lab
 	$(GO) run ./fixtures/lab/make
