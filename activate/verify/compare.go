@@ -121,6 +121,11 @@ func (c *checker) add(m Mismatch) {
 	lo, hi := max(m.Off, c.part.Off), min(m.Off+m.Len, c.part.Off+c.part.Len)
 	m.LV, m.Off, m.Len = c.lv, c.base+lo, max(hi-lo, 0)
 	m.LegOff += c.part.DataOffset
+	if m.Liar >= 0 {
+		if v := c.array.Legs[m.Liar].Image.Volume; v != nil {
+			m.Suspect = v.LV.Name
+		}
+	}
 	l := &c.last
 	if l.LegLen > 0 && l.Liar == m.Liar && l.LegOff+l.LegLen == m.LegOff && l.Off <= m.Off && m.Off <= l.Off+l.Len {
 		l.LegLen += m.LegLen

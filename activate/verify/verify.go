@@ -26,8 +26,9 @@ type Mismatch struct {
 	LegOff, LegLen int64
 
 	// Liar is the leg that all others speak against, which takes raid6 or three copies;
-	// otherwise -1.
-	Liar int
+	// otherwise -1. Suspect is the name of its image LV, or "".
+	Liar    int
+	Suspect string
 }
 
 // Totals sums up what was read, in bytes of all legs.
@@ -39,44 +40,53 @@ type Totals struct {
 }
 
 // Run checks every RAID LV that a plan stands on, and reports mismatches leg by leg
-// offset, each as long as it goes on.
-func Run(ctx context.Context, p *activate.Plan, report func(Mismatch)) (Totals, error) {
+// offset, each as long as it goes on. progress, which may be nil, is told the bytes of all
+// legs that are done, and how many there are in all.
+func Run(ctx context.Context, p *activate.Plan, progress func(done, total int64), report func(Mismatch)) (Totals, error) {
 	var t Totals
-	err := walk(p.Root, map[*activate.Volume]bool{}, func(v *activate.Volume, s activate.Segment, r activate.RAID) error {
+	var checks []*checker
+	var total int64
+	walk(p.Root, map[*activate.Volume]bool{}, func(v *activate.Volume, s activate.Segment, r activate.RAID) {
 		t.Arrays++
 		for _, part := range r.Parts {
-			c := checker{ctx: ctx, lv: v.LV.Name, base: s.Off, part: part, totals: &t, report: report}
-			if err := c.check(r); err != nil {
-				return err
+			if part.Layout.Parity() == 0 && part.Layout.Copies() == 1 {
+				continue
+			}
+			c := &checker{ctx: ctx, lv: v.LV.Name, base: s.Off, array: r, part: part, layout: part.Layout, totals: &t, report: report}
+			lo, hi := c.legRange()
+			total += (hi - lo) * int64(part.Layout.Devices)
+			checks = append(checks, c)
+		}
+	})
+	for _, c := range checks {
+		c.progress = func() {
+			if progress != nil {
+				progress(min(t.Checked+t.Unchecked, total), total)
 			}
 		}
-		return nil
-	})
-	return t, err
+		if err := c.check(); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
 }
 
 // walk finds the RAID segments below a volume, each once.
-func walk(v *activate.Volume, seen map[*activate.Volume]bool, visit func(*activate.Volume, activate.Segment, activate.RAID) error) error {
+func walk(v *activate.Volume, seen map[*activate.Volume]bool, visit func(*activate.Volume, activate.Segment, activate.RAID)) {
 	if seen[v] {
-		return nil
+		return
 	}
 	seen[v] = true
 	for _, s := range v.Segments {
 		if r, ok := s.Target.(activate.RAID); ok {
-			if err := visit(v, s, r); err != nil {
-				return err
-			}
+			visit(v, s, r)
 		}
 		for _, in := range s.Target.Inputs() {
-			if in.Volume == nil {
-				continue
-			}
-			if err := walk(in.Volume, seen, visit); err != nil {
-				return err
+			if in.Volume != nil {
+				walk(in.Volume, seen, visit)
 			}
 		}
 	}
-	return nil
 }
 
 // checker works on one part of an array.
@@ -84,23 +94,22 @@ type checker struct {
 	ctx    context.Context
 	lv     string
 	base   int64 // of the segment in the LV
+	array  activate.RAID
 	part   activate.Part
+	layout dmraid.Layout // of the part
 	totals *Totals
-	report func(Mismatch)
 
-	layout dmraid.Layout
-	legs   []block.Device
-	last   Mismatch // not yet reported, since it may go on
+	report   func(Mismatch)
+	progress func()
+
+	legs []block.Device
+	last Mismatch // not yet reported, since it may go on
 }
 
 const windowSize = 4 << 20 // bytes of all legs read at once
 
-func (c *checker) check(r activate.RAID) error {
-	c.layout = c.part.Layout
-	if c.layout.Parity() == 0 && c.layout.Copies() == 1 {
-		return nil
-	}
-	c.legs = volume.OpenLegs(r, c.part)
+func (c *checker) check() error {
+	c.legs = volume.OpenLegs(c.array, c.part)
 	lo, hi := c.legRange()
 	step := max(windowSize/int64(len(c.legs)), block.SectorSize) / block.SectorSize * block.SectorSize
 	for ; lo < hi; lo += step {
@@ -110,6 +119,7 @@ func (c *checker) check(r activate.RAID) error {
 		if err := c.window(lo, min(lo+step, hi)); err != nil {
 			return err
 		}
+		c.progress()
 	}
 	c.flush()
 	return nil

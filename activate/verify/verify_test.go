@@ -37,7 +37,7 @@ func plan(t *testing.T, vg *rebuild.VG, key string) *activate.Plan {
 
 func run(t *testing.T, p *activate.Plan) ([]verify.Mismatch, verify.Totals) {
 	var found []verify.Mismatch
-	totals, err := verify.Run(context.Background(), p, func(m verify.Mismatch) { found = append(found, m) })
+	totals, err := verify.Run(context.Background(), p, nil, func(m verify.Mismatch) { found = append(found, m) })
 	require.NoError(t, err)
 	return found, totals
 }
@@ -145,7 +145,7 @@ func TestWhatCannotBeCompared(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err := verify.Run(ctx, p, nil)
+	_, err := verify.Run(ctx, p, nil, nil)
 	require.ErrorIs(t, err, context.Canceled)
 
 	linear := &activate.Plan{Root: &activate.Volume{LV: &metadata.LV{}, Segments: []activate.Segment{{Target: activate.Zero{}}}}}

@@ -105,7 +105,7 @@ func doDamage(ts *testscript.TestScript, _ bool, args []string) {
 	case "noise":
 		ts.Check(damage.Noise(file, n[0], n[1], 1))
 	case "flip":
-		ts.Check(damage.Flip(file, n[0]))
+		ts.Check(damage.Flip(file, n[0], 0))
 	case "truncate":
 		ts.Check(damage.Truncate(file, n[0]))
 	default:

@@ -58,7 +58,7 @@ devices of the system. SOURCE.map beside a source is read as its ddrescue mapfil
 	fs.BoolVarP(&a.verbose, "verbose", "v", false, "show more: places, reasons, codes of findings")
 	fs.StringVar(&a.unitArg, "units", "h", "sizes as lvs prints them (h) or in bytes (b): `h|b`")
 	complete(root, "units", "h", "b")
-	root.AddCommand(newScan(a), newLVs(a), newHistory(a), newExport(a), newDomain(a), newDemo(a), newVersion(a))
+	root.AddCommand(newScan(a), newLVs(a), newHistory(a), newExport(a), newDomain(a), newVerify(a), newDemo(a), newVersion(a))
 	root.InitDefaultCompletionCmd()
 	root.SetUsageTemplate(usageTemplate)
 	return root

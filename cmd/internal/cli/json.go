@@ -32,6 +32,7 @@ type reportRows struct {
 	Version []versionRow `json:"rescue_version,omitempty"`
 	Change  []changeRow  `json:"rescue_change,omitempty"`
 	Domain  []domainRow  `json:"rescue_domain,omitempty"`
+	Verify  []verifyRow  `json:"rescue_verify,omitempty"`
 	Step    []stepRow    `json:"rescue_step,omitempty"`
 }
 
