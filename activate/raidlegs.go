@@ -281,6 +281,7 @@ func (a *array) judgeSync() {
 	const why = "the array was not in sync here when it was last used"
 	if a.layout.Copies() > 1 {
 		a.markCopies(why, spans)
+		a.markWriteMostly()
 		return
 	}
 	if a.layout.Parity() == 0 {
@@ -294,15 +295,35 @@ func (a *array) judgeSync() {
 	}
 }
 
+// inSync tells whether a leg was in sync when the array was last used, as far as is known:
+// of one that is missing nothing speaks against it.
+func (l *raidLeg) inSync() bool {
+	if l.sb == nil {
+		return l.stale == "" && !l.rebuild
+	}
+	return l.stale == "" && l.sb.RecoveryOffset == dmraid.Whole
+}
+
 // markCopies makes all copies doubtful but the first of each byte.
 func (a *array) markCopies(why string, spans []span) {
+	leader := slices.IndexFunc(a.order, (*raidLeg).inSync)
 	for i, l := range a.order {
-		first := i == slices.IndexFunc(a.order, (*raidLeg).trusted)
+		first := i == leader
 		if a.layout.Level == 10 { // copies of a chunk stand side by side
 			first = i%a.layout.Copies() == 0
 		}
 		if !first && l.trusted() {
 			a.mark(l, block.Doubtful, why, spans)
+		}
+	}
+}
+
+// markWriteMostly makes doubtful what raid1 may still have owed to the legs that it only
+// writes to: with write-behind it tells of a write before they have it.
+func (a *array) markWriteMostly() {
+	for _, l := range a.order {
+		if l.trusted() && l.image.LV.HasStatus("WRITEMOSTLY") && !a.degraded() {
+			a.mark(l, block.Doubtful, l.name+" is write-mostly: the last writes may not have reached it", a.dirty())
 		}
 	}
 }

@@ -41,6 +41,12 @@ var special = map[string]struct {
 	"raid-stale/vgs/six":        {health: Degraded},
 	"raid-stale/vgs/ten":        {health: Degraded},
 	"raid-stale/vgs/three":      {health: Degraded},
+	"raid-sync/vgy/i1":          {health: Degraded}, // in its first sync
+	"raid-sync/vgy/i10":         {health: Degraded},
+	"raid-sync/vgy/r1":          {health: Degraded}, // a leg is being rebuilt
+	"raid-sync/vgy/r10":         {health: Degraded},
+	"raid-sync/vgy/r5":          {health: Degraded},
+	"raid-sync/vgy/r6":          {health: Degraded},
 	"raid-takeover/vgt/split":   {health: Degraded},          // one leg is split off
 	"removed/vgd/one@4":         {health: Doubt, same: true}, // pvremove took a label: placed by elimination
 	"removed/vgd/two@4":         {health: Doubt, same: true},

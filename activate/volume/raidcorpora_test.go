@@ -274,3 +274,49 @@ func TestStaleLegs(t *testing.T) {
 		})
 	}
 }
+
+// TestRAIDStoppedAtWork: legs were being rebuilt on disk b, or the array was in its first
+// sync. A leg counts as far as it was rebuilt; parity and second copies that were never in
+// sync can only be doubted.
+func TestRAIDStoppedAtWork(t *testing.T) {
+	c := openRAID(t, "raid-sync")
+	for _, k := range []struct {
+		lv, without string
+		want        Health
+		why         string
+	}{
+		{"vgy/r1", "a", Partial, "not rebuilt to here"},
+		{"vgy/r1", "b", Degraded, ""},
+		{"vgy/r5", "a", Partial, "not rebuilt to here"},
+		{"vgy/r5", "b", Degraded, ""},
+		{"vgy/r5", "c", Partial, "not rebuilt to here"},
+		{"vgy/r6", "a", Degraded, ""},
+		{"vgy/r6", "b", Degraded, ""},
+		{"vgy/r10", "a", Partial, "not rebuilt to here"},
+		{"vgy/r10", "c", Degraded, ""},
+		{"vgy/i1", "a", Doubt, "not in sync here"},
+		{"vgy/i1", "b", Degraded, ""},
+		{"vgy/i5", "a", Doubt, "not in sync here"},
+		{"vgy/i5", "b", Doubt, "not in sync here"},
+		{"vgy/i10", "a", Doubt, "not in sync here"},
+		{"vgy/i10", "b", Degraded, ""},
+	} {
+		t.Run(strings.ReplaceAll(k.lv, "/", "_")+" without "+k.without, func(t *testing.T) {
+			whole := Open(plan(t, c.vg(t), k.lv))
+			want := make([]byte, whole.Size())
+			_, err := whole.ReadAt(want, 0)
+			require.NoError(t, err)
+			p := plan(t, c.vg(t, k.without), k.lv)
+			dev := Open(p)
+			totals := block.Summarise(dev)
+			require.Equal(t, k.want, Assess(p, totals), "%v %v", totals.Causes(), p.Notes)
+			requireRight(t, want, dev)
+			if k.want == Degraded {
+				requireHash(t, c.Golden[k.lv].SHA256, dev)
+				return
+			}
+			require.Contains(t, totals.Causes()[0].Why, k.why)
+			require.Less(t, totals.Bad+totals.Doubtful, dev.Size(), "some of it was done")
+		})
+	}
+}

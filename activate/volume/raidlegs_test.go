@@ -125,6 +125,7 @@ func TestRAIDEvidence(t *testing.T) {
 		{"parity never in sync", "r5ls", all("r5ls", 4, put(sbResync, 0)), Complete, ""},
 		{"parity never in sync, a leg lost", "r5ls", both(all("r5ls", 4, put(sbResync, 64)), lose("r5ls", 0)), Doubt, "not in sync here"},
 		{"copies never in sync", "r1x3", all("r1x3", 3, put(sbResync, 0)), Degraded, "not in sync here"},
+		{"dirty, write-mostly", "r1wm", all("r1wm", 2, func(b []byte) { b[4096+256] = 1 }), Degraded, "is write-mostly"},
 		{"dirty, a leg lost", "r5ls", both(all("r5ls", 4, func(b []byte) { b[4096+256] = 1 }), lose("r5ls", 0)), Doubt, "not in sync here"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
