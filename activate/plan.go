@@ -244,6 +244,8 @@ func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []
 			return p.striped(s, n, above)
 		case "mirror":
 			return p.mirror(lv, s, n, above)
+		case "integrity":
+			return p.integrity(lv, s, n, above)
 		case "snapshot":
 			return p.snapshot(s, n, above)
 		case "zero":

@@ -49,6 +49,8 @@ func (o opener) target(s activate.Segment) block.Device {
 		return newStriped(legs, t.ChunkSize)
 	case activate.Mirror:
 		return o.mirror(t, s.Len)
+	case activate.Integrity:
+		return o.integrity(t, s.Len)
 	case activate.Snapshot:
 		return o.snapshot(t, s.Len)
 	case activate.Thin:
