@@ -74,12 +74,14 @@ func (o *exportOptions) exportOne(ctx context.Context, a *app, g *gathered, job 
 		Fill: export.Fill(o.fill), Hashes: o.hashes(), Resume: o.resume, Force: o.force,
 		Identity: volume.Fingerprint(s.plan), Sources: keep,
 	}
+	closeProgress := func() {}
 	if !a.quiet {
 		p := render.NewProgress(a.err, s.name(), s.dev.Size())
-		defer p.Close()
 		opts.Progress = func(e export.Progress) { p.Set(e.Done) }
+		closeProgress = p.Close
 	}
 	sum, err := export.Run(ctx, s.dev, job.file, opts)
+	closeProgress() // before anything else is printed
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, hinted(fmt.Errorf("%s: %w", s.name(), err), "the same command with --resume goes on from there")

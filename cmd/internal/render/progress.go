@@ -43,9 +43,8 @@ func NewProgress(w io.Writer, name string, total int64) *Progress {
 }
 
 func (p *Progress) draw() {
-	p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(Width-30))
+	p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(Width-20))
 	p.bar = p.bars.New(p.total, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
-		mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(p.name+" "), decor.Percentage(decor.WC{W: 4})),
 		mpb.AppendDecorators(
 			decor.AverageSpeed(decor.SizeB1024(0), " %.1f"),
@@ -90,10 +89,10 @@ func (p *Progress) Set(done int64) {
 	}
 }
 
-// Close ends the display and leaves nothing of a bar on the terminal.
+// Close ends the display. A bar stays as it was last.
 func (p *Progress) Close() {
 	if p.bar != nil {
-		p.bar.Abort(true)
+		p.bar.Abort(false)
 		p.bars.Wait()
 		return
 	}
