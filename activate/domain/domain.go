@@ -80,6 +80,11 @@ func (w *walker) target(s activate.Segment, lo, hi int64) {
 		if t.LogVolume != nil {
 			w.volume(t.LogVolume, Range{0, t.LogVolume.Size})
 		}
+	case activate.Integrity:
+		w.input(t.Data, lo, hi)
+		if t.Meta != nil {
+			w.volume(t.Meta, Range{0, t.Meta.Size})
+		}
 	case activate.Snapshot: // its store is not in the order of the origin
 		w.input(t.Origin, lo, hi)
 		w.input(t.Store, 0, t.StoreSize)

@@ -61,10 +61,13 @@ func keepOnly(t *testing.T, needs []domain.Need) {
 // which its domain and the metadata's ask for.
 func TestWhatIsWantedIsEnough(t *testing.T) {
 	for corpus, keys := range map[string][]string{
-		"linear":  {"vg0/root"},
-		"striped": nil,
-		"mirror":  {"vgm/three", "vgm/wider", "vgm/young"},
-		"merge":   {"vgm/whole", "vgm/wide", "vgm/other"},
+		"linear":    {"vg0/root"},
+		"striped":   nil,
+		"mirror":    {"vgm/three", "vgm/wider", "vgm/young"},
+		"pvmove":    {"vgp/two", "vgq/first"},
+		"merge":     {"vgm/whole", "vgm/wide", "vgm/other"},
+		"snapshot":  {"vgs/s4", "vgs/sparse"},
+		"integrity": {"vgi/small", "vgi/parity"},
 	} {
 		if keys == nil {
 			for key := range fixtures.Open(t, corpus).Golden {
