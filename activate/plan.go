@@ -113,13 +113,8 @@ func (in Input) String() string {
 // New plans an LV. Whatever is wrong with its metadata becomes an Error segment at its
 // place, so that the rest can still be read; only an LV without any size is refused.
 func New(vg *rebuild.VG, lv *metadata.LV, open Opener) (*Plan, error) {
-	p := planner{vg: vg, open: open, pvs: map[string]*rebuild.PV{}, lvs: map[string]*metadata.LV{}, done: map[string]*Volume{}}
-	for _, pv := range slices.Backward(vg.PVs) {
-		p.pvs[pv.Meta.Key] = pv
-	}
-	for _, l := range slices.Backward(vg.Meta.LVs) {
-		p.lvs[l.Name] = l
-	}
+	p := planner{vg: vg, open: open, done: map[string]*Volume{}, used: map[*Volume]int64{}}
+	p.pvs, p.lvs = vg.Index()
 	p.findSnapshots()
 	root, err := p.view(lv)
 	if err != nil {
@@ -140,6 +135,7 @@ type planner struct {
 	pvs       map[string]*rebuild.PV
 	lvs       map[string]*metadata.LV
 	done      map[string]*Volume      // by LV name
+	used      map[*Volume]int64       // bytes of each that others stand on
 	snapshots map[string]*metadata.LV // see findSnapshots
 	merging   map[string]*metadata.LV
 	notes     []Note
@@ -307,6 +303,11 @@ func (p *planner) input(a metadata.Area, n int64, above []string) (Input, error)
 	}
 	if off+n > sub.Size {
 		return Input{}, fmt.Errorf("bytes %d-%d lie beyond the %d bytes of LV %s", off, off+n-1, sub.Size, a.Name)
+	}
+	// No LV stands twice on the same bytes of another. Without this bound, LVs that each use
+	// the next one twice would add up to more than can be walked.
+	if p.used[sub] += n; p.used[sub] > sub.Size {
+		return Input{}, fmt.Errorf("the metadata uses the %d bytes of LV %s more than once", sub.Size, a.Name)
 	}
 	return Input{Volume: sub, Off: off}, nil
 }
