@@ -23,17 +23,30 @@ type assessed struct {
 	totals *block.Totals
 	health volume.Health
 	err    error
+
+	hidden   bool                // a part of another LV, which lvm2 does not show
+	segments []*metadata.Segment // what the LV reads as
 }
 
 // assess plans an LV and sums up what can be had of it.
 func assess(vg *rebuild.VG, lv *metadata.LV) *assessed {
-	s := &assessed{vg: vg, lv: lv, totals: &block.Totals{}, health: volume.Lost}
+	s := &assessed{vg: vg, lv: lv, totals: &block.Totals{}, health: volume.Lost, segments: lv.Segments}
 	if s.plan, s.err = activate.New(vg, lv, volume.OpenVolume); s.err != nil {
 		return s
 	}
 	s.dev = volume.Open(s.plan)
 	s.totals = block.Summarise(s.dev)
 	s.health = volume.Assess(s.plan, s.totals)
+	return s
+}
+
+// show makes it the LV that the user knows, of those that lvm2 shows of its VG.
+func (s *assessed) show(shown map[*metadata.LV]*metadata.LV) *assessed {
+	as := shown[s.lv]
+	s.hidden = as == nil
+	if as != nil {
+		s.segments = as.Segments
+	}
 	return s
 }
 
@@ -55,7 +68,10 @@ func (s *assessed) reason(a *app) string {
 func (s *assessed) gone() []string {
 	var texts []string
 	for _, n := range s.plan.Notes {
-		if n.Degraded {
+		switch {
+		case n.Degraded && n.LV == s.lv.Name:
+			texts = append(texts, n.Text)
+		case n.Degraded:
 			texts = append(texts, n.LV+": "+n.Text)
 		}
 	}
@@ -84,9 +100,10 @@ func (a *app) causes(t *block.Totals) []string {
 // assessVG assesses a VG's LVs, sorted by name; hidden ones only if wanted.
 func assessVG(vg *rebuild.VG, hidden bool) []*assessed {
 	var list []*assessed
+	shown := vg.Meta.Shown()
 	for _, lv := range vg.Meta.LVs {
-		if hidden || lv.Visible() {
-			list = append(list, assess(vg, lv))
+		if hidden || shown[lv] != nil {
+			list = append(list, assess(vg, lv).show(shown))
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *assessed) int { return cmp.Compare(a.lv.Name, b.lv.Name) })

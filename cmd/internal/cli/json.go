@@ -243,11 +243,8 @@ type usage struct {
 }
 
 func usageOf(vg *metadata.VG) usage {
-	u := usage{extents: map[string]int64{}}
+	u := usage{extents: map[string]int64{}, visible: len(vg.Shown())}
 	for _, lv := range vg.LVs {
-		if lv.Visible() {
-			u.visible++
-		}
 		for _, s := range lv.Segments {
 			for _, area := range s.Areas {
 				u.extents[area.Name] += s.AreaExtents()

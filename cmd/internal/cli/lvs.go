@@ -101,12 +101,14 @@ func (o *lvsOptions) report(g *rebuild.Group) (lvsReport, error) {
 	}
 	r := lvsReport{vg: vg}
 	placed := map[*rebuild.Version]*rebuild.VG{}
+	shown := map[*rebuild.Version]map[*metadata.LV]*metadata.LV{}
 	for _, lv := range g.Removed() {
-		if placed[lv.Version] == nil {
-			placed[lv.Version] = g.At(lv.Version)
+		v := lv.Version
+		if placed[v] == nil {
+			placed[v], shown[v] = g.At(v), v.Meta.Shown()
 		}
-		if o.hidden || lv.LV.Visible() {
-			r.lvs = append(r.lvs, assess(placed[lv.Version], lv.LV))
+		if o.hidden || shown[v][lv.LV] != nil {
+			r.lvs = append(r.lvs, assess(placed[v], lv.LV).show(shown[v]))
 		}
 	}
 	return r, nil
@@ -133,9 +135,9 @@ func (o *lvsOptions) rows(reports []lvsReport) []reportRows {
 func segRows(s *assessed) []segRow {
 	es := s.vg.Meta.ExtentSize * block.SectorSize
 	var rows []segRow
-	for _, seg := range s.lv.Segments {
+	for _, seg := range s.segments {
 		row := segRow{LV: s.lv.Name, VG: s.vg.Meta.Name, Type: segType(seg), Start: seg.StartExtent * es, StartPE: seg.StartExtent,
-			Size: seg.ExtentCount * es, SizePE: seg.ExtentCount, Stripes: len(seg.Areas), StripeSize: seg.StripeSize * block.SectorSize,
+			Size: seg.ExtentCount * es, SizePE: seg.ExtentCount, Stripes: len(legs(seg)), StripeSize: seg.StripeSize * block.SectorSize,
 			Devices: devices(s.vg, seg), Health: string(volume.Lost)}
 		if s.dev != nil {
 			part := block.NewSection(s.dev, row.Start, row.Size, "")
@@ -154,10 +156,24 @@ func segType(s *metadata.Segment) string {
 	return s.TypeName()
 }
 
+// legs are the areas of a segment that hold data: all but the metadata of RAID legs, as
+// lvs counts stripes and lists devices.
+func legs(s *metadata.Segment) []metadata.Area {
+	raid, err := s.RAID()
+	if err != nil {
+		return s.Areas
+	}
+	var legs []metadata.Area
+	for _, l := range raid.Legs {
+		legs = append(legs, metadata.Area{Name: l.Image})
+	}
+	return legs
+}
+
 // devices names the places of a segment's areas as lvs -o devices does: device(extent).
 func devices(vg *rebuild.VG, s *metadata.Segment) []string {
 	names := []string{}
-	for _, area := range s.Areas {
+	for _, area := range legs(s) {
 		name := area.Name
 		if p := vg.PV(area.Name); p != nil && p.Missing() {
 			name = "[" + p.Meta.Key + " missing]"
@@ -228,10 +244,10 @@ func (a *app) printLVsReport(o *lvsOptions, r lvsReport) error {
 
 // shownName is the LV's name, a hidden one's in brackets, as lvm2 shows it.
 func (s *assessed) shownName() string {
-	if s.lv.Visible() {
-		return s.lv.Name
+	if s.hidden {
+		return "[" + s.lv.Name + "]"
 	}
-	return "[" + s.lv.Name + "]"
+	return s.lv.Name
 }
 
 // explain prints the plans that the LVs are read by.
