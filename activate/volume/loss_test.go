@@ -17,7 +17,7 @@ import (
 )
 
 // layered are the corpora whose LVs keep bytes in more than one place.
-var layered = []string{"mirror", "pvmove", "snapshot", "merge", "integrity"}
+var layered = []string{"mirror", "pvmove", "snapshot", "merge", "integrity", "stacked"}
 
 // TestLostDisksNeverInventAByte takes each disk away in turn.
 func TestLostDisksNeverInventAByte(t *testing.T) {
