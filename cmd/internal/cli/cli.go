@@ -47,6 +47,8 @@ devices of the system. SOURCE.map beside a source is read as its ddrescue mapfil
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) { return a.check() },
 	}
 	root.SuggestionsMinimumDistance = 2
+	root.Version = version()
+	root.SetVersionTemplate(versionLine() + "\n")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -56,7 +58,7 @@ devices of the system. SOURCE.map beside a source is read as its ddrescue mapfil
 	fs.BoolVar(&a.json, "json", false, "print one JSON object, in lvm2's json_std shape, sizes in bytes")
 	fs.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, no informational findings")
 	fs.BoolVarP(&a.verbose, "verbose", "v", false, "show more: places, reasons, codes of findings")
-	fs.StringVar(&a.unitArg, "units", "h", "sizes as lvs prints them (h) or in bytes (b): `h|b`")
+	fs.StringVar(&a.unitArg, "units", "h", "sizes as lvs prints them or in bytes: `h|b`")
 	complete(root, "units", "h", "b")
 	root.AddCommand(newScan(a), newLVs(a), newHistory(a), newExport(a), newDomain(a), newVerify(a), newDemo(a), newVersion(a))
 	root.InitDefaultCompletionCmd()

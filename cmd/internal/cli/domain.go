@@ -44,7 +44,7 @@ tables: read these first, and the LVs can be named.`,
 	}
 	fs := cmd.Flags()
 	o.evidenceFlags.add(fs)
-	fs.StringVarP(&o.out, "output", "o", ".", "the directory for the mapfiles, SOURCE.domain.map each (`DIR`)")
+	fs.StringVarP(&o.out, "output", "o", ".", "the `DIR` for the mapfiles, SOURCE.domain.map each")
 	fs.StringVar(&o.at, "at", "", "look at an older `SEQNO`; see lvrescue history")
 	fs.BoolVar(&o.metadata, "metadata", false, "labels, metadata areas and partition tables instead of an LV")
 	return cmd

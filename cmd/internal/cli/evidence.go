@@ -21,10 +21,10 @@ type evidenceFlags struct {
 }
 
 func (f *evidenceFlags) add(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&f.assume, "assume", nil, "take SOURCE, from byte OFFSET on, for the PV of that UUID (`UUID=SOURCE[@OFFSET]`)")
-	fs.StringArrayVar(&f.without, "without", nil, "leave out a PV or a source (`UUID|SOURCE`)")
+	fs.StringArrayVar(&f.assume, "assume", nil, "place a PV by hand: `UUID=SOURCE[@OFFSET]`, from byte OFFSET on")
+	fs.StringArrayVar(&f.without, "without", nil, "leave out the PV or the source that `UUID|SOURCE` names")
 	fs.StringArrayVar(&f.backups, "backup", nil, "use an lvm2 backup or archive `FILE` as evidence")
-	fs.StringArrayVar(&f.maps, "map", nil, "the ddrescue mapfile of a source (`SOURCE=MAPFILE`)")
+	fs.StringArrayVar(&f.maps, "map", nil, "a source and its ddrescue mapfile: `SOURCE=MAPFILE`")
 }
 
 // args gives the flags as the user would type them, for the commands that are proposed.

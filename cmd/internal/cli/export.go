@@ -45,8 +45,8 @@ where: a ddrescue mapfile in which - is lost (and filled in the image) and / is 
 	fs.StringVar(&o.at, "at", "", "export as of an older `SEQNO`; see lvrescue history")
 	fs.BoolVar(&o.resume, "resume", false, "go on with an export that was interrupted")
 	fs.BoolVar(&o.force, "force", false, "replace an image that is there, or start over")
-	fs.StringVar(&o.fill, "fill", string(export.FillZero), "what stands where bytes are lost: zero or pattern")
-	fs.StringVar(&o.hash, "hash", "sha256", "hashes of the image: none, sha256, md5 or md5,sha256")
+	fs.StringVar(&o.fill, "fill", string(export.FillZero), "what stands where bytes are lost: `zero|pattern`")
+	fs.StringVar(&o.hash, "hash", "sha256", "`HASHES` of the image: none, sha256, md5 or md5,sha256")
 	complete(cmd, "fill", string(export.FillZero), string(export.FillPattern))
 	complete(cmd, "hash", "none", "sha256", "md5", "md5,sha256")
 	return cmd
