@@ -90,7 +90,7 @@ func (a *array) choose() {
 	if a.layout.Level == 1 { // legs of raid1 come and go without the kernel's doing
 		a.layout.Devices = len(a.legs)
 	}
-	if a.fresh.sb.Reshape == nil && a.layout != a.asked && a.layout.Name() != a.asked.Name() {
+	if a.fresh.sb.Reshape == nil && a.layout != a.asked {
 		a.note(a.lv, false, "the text says %s, the superblocks %s: using the superblocks", a.asked, a.layout)
 	}
 }

@@ -3,6 +3,7 @@ package volume
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 
@@ -67,7 +68,9 @@ func lostLegs(array string, legs []block.Extent) string {
 	for i, e := range legs {
 		if e.State == block.Bad {
 			names = append(names, fmt.Sprint(i))
-			why = append(why, e.Why)
+			if !slices.Contains(why, e.Why) {
+				why = append(why, e.Why)
+			}
 		}
 	}
 	if len(names) == 1 {

@@ -56,7 +56,7 @@ func (o opener) leg(l activate.Leg) block.Device {
 func openLegs(p activate.Part, images []block.Device) []block.Device {
 	legs := make([]block.Device, p.Layout.Devices)
 	for i := range legs {
-		legs[i] = block.NewSection(images[i], p.DataOffset, p.Layout.LegSize(p.Off+p.Len), "the image is too short")
+		legs[i] = block.NewSection(images[i], p.DataOffset, p.Layout.LegSize(p.Off+p.Len), "the images end here")
 	}
 	return legs
 }

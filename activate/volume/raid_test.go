@@ -3,6 +3,7 @@ package volume
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -207,6 +208,26 @@ func TestRAIDAgainstModel(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRAIDOverTerabytes: where the same is known of the legs all over, so it is of the array,
+// in one extent.
+func TestRAIDOverTerabytes(t *testing.T) {
+	const size = 1 << 40
+	for level, lost := range map[string]int{"raid1": 1, "raid10": 1, "raid4": 1, "raid5_ls": 1, "raid6_nr": 2} {
+		l, err := dmraid.LayoutOf(level, 6, 2, 64<<10)
+		require.NoError(t, err)
+		legs := make([]block.Device, l.Devices)
+		for i := range legs {
+			legs[i] = block.NewDoubtful(block.NewZero(l.LegSize(size)), "old")
+			if i < lost {
+				legs[i] = block.NewBad(l.LegSize(size), "lost")
+			}
+		}
+		array := openArray(activate.Part{Len: size, Layout: l}, legs, nil)
+		extents := slices.Collect(array.Extents(0, size))
+		require.Equal(t, []block.Extent{{Len: size, State: block.Doubtful, Why: "old"}}, extents, level)
 	}
 }
 
