@@ -40,7 +40,7 @@ func (t Snapshot) String() string {
 // snapshot as an LV of its own, "snapshot0", that names origin and store.
 func (p *planner) findSnapshots() {
 	p.snapshots, p.merging = map[string]*metadata.LV{}, map[string]*metadata.LV{}
-	for _, lv := range p.vg.Meta.LVs {
+	for _, lv := range p.vg.Snapshots() {
 		for _, s := range lv.Segments {
 			if s.Type != "snapshot" {
 				continue

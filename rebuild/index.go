@@ -10,9 +10,10 @@ import (
 // index finds a VG's PVs and LVs by the names that segments use. It is made once: a VG may
 // have many thousands of LVs, and each is planned on its own.
 type index struct {
-	once sync.Once
-	pvs  map[string]*PV
-	lvs  map[string]*metadata.LV
+	once      sync.Once
+	pvs       map[string]*PV
+	lvs       map[string]*metadata.LV
+	snapshots []*metadata.LV
 }
 
 // Index gives the VG's PVs by key and its LVs by name; of two of one name the first counts,
@@ -26,8 +27,20 @@ func (vg *VG) Index() (pvs map[string]*PV, lvs map[string]*metadata.LV) {
 		for _, lv := range slices.Backward(vg.Meta.LVs) {
 			vg.index.lvs[lv.Name] = lv
 		}
+		for _, lv := range vg.Meta.LVs {
+			if slices.ContainsFunc(lv.Segments, func(s *metadata.Segment) bool { return s.Type == "snapshot" }) {
+				vg.index.snapshots = append(vg.index.snapshots, lv)
+			}
+		}
 	})
 	return vg.index.pvs, vg.index.lvs
+}
+
+// Snapshots lists the hidden LVs, "snapshot0", by which lvm2 ties an exception store to its
+// origin.
+func (vg *VG) Snapshots() []*metadata.LV {
+	vg.Index()
+	return vg.index.snapshots
 }
 
 // PV finds a PV by the key that segments name it by; nil if there is none.

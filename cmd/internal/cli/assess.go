@@ -3,8 +3,11 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/activate/volume"
@@ -99,13 +102,23 @@ func (a *app) causes(t *block.Totals) []string {
 
 // assessVG assesses a VG's LVs, sorted by name; hidden ones only if wanted.
 func assessVG(vg *rebuild.VG, hidden bool) []*assessed {
-	var list []*assessed
 	shown := vg.Meta.Shown()
+	var lvs []*metadata.LV
 	for _, lv := range vg.Meta.LVs {
 		if hidden || shown[lv] != nil {
-			list = append(list, assess(vg, lv).show(shown))
+			lvs = append(lvs, lv)
 		}
 	}
+	list := make([]*assessed, len(lvs))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, lv := range lvs {
+		g.Go(func() error {
+			list[i] = assess(vg, lv).show(shown)
+			return nil
+		})
+	}
+	_ = g.Wait() // none of them fails
 	slices.SortStableFunc(list, func(a, b *assessed) int { return cmp.Compare(a.lv.Name, b.lv.Name) })
 	return list
 }

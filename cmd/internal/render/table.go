@@ -1,15 +1,12 @@
 package render
 
 import (
-	"bytes"
-	"fmt"
+	"bufio"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mattn/go-runewidth"
-	"github.com/olekukonko/tablewriter"
-	"github.com/olekukonko/tablewriter/renderer"
-	"github.com/olekukonko/tablewriter/tw"
 )
 
 // Column heads a column of a table.
@@ -35,72 +32,71 @@ func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 // Write renders the table. Cells are shown whole: only the last column is wrapped, to keep
 // the table within [Width] columns where the others leave room.
 func (t *Table) Write(w io.Writer) error {
+	last := len(t.Columns) - 1
+	widths := make([]int, len(t.Columns))
+	for j, c := range t.Columns {
+		widths[j] = columns(c.Head)
+	}
 	rows := make([][]string, len(t.Rows))
 	for i, r := range t.Rows {
 		rows[i] = make([]string, len(t.Columns))
 		for j, c := range r {
 			rows[i][j] = Printable(c)
+			widths[j] = max(widths[j], columns(rows[i][j]))
 		}
 	}
-	t.wrapLast(rows)
-	return t.render(w, rows)
+	rest := Width
+	for _, n := range widths[:last] {
+		rest -= n + 2
+	}
+	out := bufio.NewWriter(w)
+	heads := make([]string, len(t.Columns))
+	for j, c := range t.Columns {
+		heads[j] = c.Head
+	}
+	t.line(out, widths, heads)
+	for _, r := range rows {
+		if t.Columns[last].Right {
+			t.line(out, widths, r)
+			continue
+		}
+		for _, part := range Wrap(r[last], max(rest-2, minLast)) {
+			r[last] = part
+			t.line(out, widths, r)
+			clear(r)
+		}
+	}
+	return out.Flush()
 }
 
 // minLast is the least width that the last column is wrapped to, in columns.
 const minLast = 24
 
-// wrapLast breaks the cells of the last column into lines.
-func (t *Table) wrapLast(rows [][]string) {
-	last := len(t.Columns) - 1
-	if t.Columns[last].Right {
-		return
-	}
-	used := 2 // one space on either side
-	for j, c := range t.Columns[:last] {
-		w := runewidth.StringWidth(c.Head)
-		for _, r := range rows {
-			w = max(w, runewidth.StringWidth(r[j]))
+// line writes one line of cells, each behind two spaces.
+func (t *Table) line(w *bufio.Writer, widths []int, cells []string) {
+	gap := 0 // spaces owed: none are written at the end of a line
+	for j, c := range cells {
+		pad := widths[j] - columns(c)
+		gap += 2
+		if t.Columns[j].Right {
+			gap, pad = gap+pad, 0
 		}
-		used += w + 2
+		if c != "" {
+			w.WriteString(strings.Repeat(" ", gap))
+			w.WriteString(c)
+			gap = 0
+		}
+		gap += pad
 	}
-	for _, r := range rows {
-		r[last] = strings.Join(Wrap(r[last], max(Width-used, minLast)), "\n")
-	}
+	w.WriteByte('\n')
 }
 
-// render lays the cells out. The set-up avoids what tablewriter 1.1.5 gets wrong: cells of
-// a right-aligned column are cut off when the padding is wider than one space.
-func (t *Table) render(w io.Writer, rows [][]string) error {
-	align := make([]tw.Align, len(t.Columns))
-	heads := make([]string, len(t.Columns))
-	for i, c := range t.Columns {
-		heads[i], align[i] = c.Head, tw.AlignLeft
-		if c.Right {
-			align[i] = tw.AlignRight
+// columns is the width of a text on a terminal.
+func columns(s string) int {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return runewidth.StringWidth(s)
 		}
 	}
-	var out bytes.Buffer
-	table := tablewriter.NewTable(&out,
-		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
-			Borders:  tw.BorderNone,
-			Settings: tw.Settings{Separators: tw.SeparatorsNone, Lines: tw.LinesNone},
-		})),
-		tablewriter.WithHeaderAutoFormat(tw.Off),
-		tablewriter.WithHeaderAutoWrap(tw.WrapNone),
-		tablewriter.WithRowAutoWrap(tw.WrapNone),
-		tablewriter.WithTrimSpace(tw.Off),
-		tablewriter.WithAlignment(align))
-	table.Header(heads)
-	if err := table.Bulk(rows); err != nil {
-		return fmt.Errorf("laying out a table: %w", err)
-	}
-	if err := table.Render(); err != nil {
-		return fmt.Errorf("laying out a table: %w", err)
-	}
-	for line := range strings.Lines(out.String()) {
-		if _, err := io.WriteString(w, " "+strings.TrimRight(line, " \n")+"\n"); err != nil {
-			return err
-		}
-	}
-	return nil
+	return len(s)
 }
