@@ -2,13 +2,21 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lvrescue/lvrescue/cmd/internal/render"
 )
 
 // usageTemplate is cobra's, with the examples moved to the end and the exit codes behind
 // them.
-var usageTemplate = `USAGE
+func usageTemplate() string {
+	return strings.ReplaceAll(usageText, "WIDTH", strconv.Itoa(render.Width)) + exitStatus() + "\n"
+}
+
+const usageText = `USAGE
   {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND [FLAG...] [ARGUMENT...]{{else}}{{.UseLine}}{{end}}
 {{- if .HasAvailableSubCommands}}
 
@@ -17,17 +25,26 @@ COMMANDS{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
 {{- if .HasAvailableLocalFlags}}
 
 FLAGS
-{{.LocalFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}{{end}}
+{{.LocalFlags.FlagUsagesWrapped WIDTH | trimTrailingWhitespaces}}{{end}}
 {{- if .HasAvailableInheritedFlags}}
 
 COMMON FLAGS
-{{.InheritedFlags.FlagUsagesWrapped 100 | trimTrailingWhitespaces}}{{end}}
+{{.InheritedFlags.FlagUsagesWrapped WIDTH | trimTrailingWhitespaces}}{{end}}
 {{- if .HasExample}}
 
 EXAMPLE
 {{.Example}}{{end}}
 
-` + exitStatus() + "\n"
+`
+
+// reflow wraps the paragraphs of a help text.
+func reflow(text string) string {
+	paragraphs := strings.Split(text, "\n\n")
+	for i, p := range paragraphs {
+		paragraphs[i] = render.Paragraph("", strings.Join(strings.Fields(p), " "))
+	}
+	return strings.Join(paragraphs, "\n\n")
+}
 
 func helpHint(cmd *cobra.Command) string {
 	return fmt.Sprintf("%s --help shows the usage", cmd.CommandPath())

@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+
+	"github.com/lvrescue/lvrescue/cmd/internal/render"
 )
 
 // Main runs lvrescue as a program and does not return.
@@ -36,6 +38,7 @@ func Main() {
 		case <-done:
 		}
 	})
+	render.FitTerminal(os.Stdout)
 	stdout := &pipe{w: os.Stdout, broken: func() { cancel(errPipe) }}
 	code := Run(ctx, os.Args[1:], stdout, os.Stderr)
 	close(done)

@@ -40,6 +40,12 @@ func TestParseUnits(t *testing.T) {
 	require.ErrorContains(t, err, "expected h")
 }
 
+func TestFit(t *testing.T) {
+	for columns, want := range map[int]int{0: 100, 20: 60, 80: 80, 100: 100, 250: 100} {
+		require.Equal(t, want, fit(columns), "%d columns", columns)
+	}
+}
+
 func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain-name_1.img":  "plain-name_1.img",

@@ -4,15 +4,38 @@
 package render
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/mattn/go-runewidth"
+	"golang.org/x/term"
 )
 
-// Width is the most columns that a table or a wrapped text takes.
-const Width = 100
+const (
+	minWidth = 60
+	maxWidth = 100
+)
+
+// Width is the most columns that a table or a wrapped text takes: 100, so that outputs can
+// be compared, or fewer on a terminal that has not so many; see [FitTerminal].
+var Width = maxWidth
+
+// FitTerminal sets Width to what the terminal f can show. It leaves it alone where f is none.
+func FitTerminal(f *os.File) {
+	if columns, _, err := term.GetSize(int(f.Fd())); err == nil {
+		Width = fit(columns)
+	}
+}
+
+// fit is the width for a terminal of that many columns; 0 is one that does not know.
+func fit(columns int) int {
+	if columns <= 0 {
+		return maxWidth
+	}
+	return min(max(columns, minWidth), maxWidth)
+}
 
 // Printable returns s with everything that could move the cursor or hide text (control
 // characters, line breaks, bidirectional overrides, invalid UTF-8) as Go escapes.
