@@ -81,6 +81,9 @@ func (p *planner) cacheParts(t *Cache, f metadata.Cache, above []string) (metada
 		if err != nil {
 			return f.CacheSettings, fmt.Errorf("cachevol: %w", err)
 		}
+		if f.MetadataStart > vol.Size/block.SectorSize-f.MetadataSize || f.DataStart > vol.Size/block.SectorSize-f.DataSize {
+			return f.CacheSettings, fmt.Errorf("metadata and data of the cache lie beyond the %d bytes of LV %s", vol.Size, f.Pool)
+		}
 		t.Metadata, t.MetadataSize = Input{Volume: vol, Off: f.MetadataStart * block.SectorSize}, f.MetadataSize*block.SectorSize
 		t.Data, t.DataSize = Input{Volume: vol, Off: f.DataStart * block.SectorSize}, f.DataSize*block.SectorSize
 		return f.CacheSettings, nil

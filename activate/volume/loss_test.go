@@ -17,7 +17,10 @@ import (
 )
 
 // layered are the corpora whose LVs keep bytes in more than one place.
-var layered = []string{"mirror", "pvmove", "snapshot", "merge", "integrity", "stacked"}
+var layered = []string{
+	"mirror", "pvmove", "snapshot", "merge", "integrity", "stacked", "thin", "thin-crash", "cache",
+	"cache-crash", "writecache", "writecache-crash", "pools-stacked",
+}
 
 // TestLostDisksNeverInventAByte takes each disk away in turn.
 func TestLostDisksNeverInventAByte(t *testing.T) {

@@ -224,7 +224,7 @@ func lostWhy(t *testing.T, d *thinLV) string {
 
 // BenchmarkThin reads a thin device of chunks of 64 KiB, no two of them neighbours.
 func BenchmarkThin(b *testing.B) {
-	const chunk, chunks = 64 << 10, 4096
+	const chunk, chunks = 64 << 10, 1024
 	image := pdata.New()
 	var entries []pdata.Entry
 	for i := range uint64(chunks) {

@@ -38,18 +38,26 @@ func (a Array) Walk() iter.Seq[Run] {
 		if a.Len == 0 {
 			return
 		}
-		b := make([]byte, BlockSize)
+		w := arrayWalker{Array: a, buf: make([]byte, BlockSize), seen: map[uint64]bool{}, yield: yield}
 		tree := Tree{Reader: a.Reader, Root: a.Root, ValueSize: childSize}
 		for p := range tree.Walk(0, (a.Len-1)/a.perBlock()) {
-			if !a.piece(p, b, yield) {
+			if !w.piece(p) {
 				return
 			}
 		}
 	}
 }
 
+// arrayWalker is one Walk at work.
+type arrayWalker struct {
+	Array
+	buf   []byte
+	seen  map[uint64]bool // blocks of the device: none can be in an array twice
+	yield func(Run) bool
+}
+
 // piece yields the elements of a piece of the tree: array blocks it has, and gaps.
-func (a Array) piece(p Piece, b []byte, yield func(Run) bool) bool {
+func (a arrayWalker) piece(p Piece) bool {
 	next := p.First
 	lost := func(last uint64) bool {
 		if next > last {
@@ -59,7 +67,7 @@ func (a Array) piece(p Piece, b []byte, yield func(Run) bool) bool {
 		if err == nil {
 			err = fmt.Errorf("the array has no block %d", next)
 		}
-		return yield(a.run(next, last, nil, err))
+		return a.yield(a.run(next, last, nil, err))
 	}
 	for i, j := p.Entries(); i < j; i++ {
 		key := p.Node.Key(i)
@@ -67,8 +75,8 @@ func (a Array) piece(p Piece, b []byte, yield func(Run) bool) bool {
 			return false
 		}
 		next = key + 1
-		values, err := a.read(b, p.Node.Uint64(i), key)
-		if !yield(a.run(key, key, values, err)) {
+		values, err := a.read(p.Node.Uint64(i), key)
+		if !a.yield(a.run(key, key, values, err)) {
 			return false
 		}
 	}
@@ -82,7 +90,12 @@ func (a Array) run(first, last uint64, values []byte, err error) Run {
 }
 
 // read reads array block index, at block n of the device, and gives its values.
-func (a Array) read(b []byte, n, index uint64) ([]byte, error) {
+func (a arrayWalker) read(n, index uint64) ([]byte, error) {
+	if a.seen[n] {
+		return nil, fmt.Errorf("metadata block %d is in the array twice", n)
+	}
+	a.seen[n] = true
+	b := a.buf
 	if err := a.Reader.Read(b, n, ArrayBlock); err != nil {
 		return nil, err
 	}

@@ -243,6 +243,10 @@ func TestArrayWalk(t *testing.T) {
 		}, n, [2]uint64{509, 1017}, "508 values, expected 509"},
 		{"more elements than there are", func(m *pdata.Image) {}, 2000, [2]uint64{1018, 1999}, "block 3"},
 		{"the root", func(m *pdata.Image) { clear(m.Block(4)) }, n, [2]uint64{0, n - 1}, "btree node.csum"},
+		{"a block that is there twice", func(m *pdata.Image) {
+			pdata.Put(m.Block(4), 32+8*252+8, uint64(1))
+			m.Seal(4, btree.NodeBlock)
+		}, n, [2]uint64{509, 1017}, "metadata block 1 is in the array twice"},
 		{"a block that the tree does not have", func(m *pdata.Image) {
 			pdata.Put(m.Block(4), 32+8, uint64(2)) // key 1 becomes 2, key 2 becomes 3
 			pdata.Put(m.Block(4), 32+16, uint64(3))

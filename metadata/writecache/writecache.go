@@ -108,8 +108,10 @@ type Map struct {
 	Err error
 }
 
-// chunkSize is how much of the entries is read at once, in bytes.
-const chunkSize = 1 << 20
+const (
+	chunkSize = 1 << 20 // of the entries read at once, bytes
+	crowd     = 1 << 16 // entries that may be kept without asking how many are void
+)
 
 // Read reads the metadata of a cache device of size bytes in front of an origin of
 // originSize bytes. Without a superblock that can be used there is nothing but an error.
@@ -127,6 +129,7 @@ func Read(src io.ReaderAt, size, originSize int64) (*Map, error) {
 		return nil, damaged("n_blocks", sbBlocks, "%d blocks of %d bytes and their entries are more than the %d bytes of the cache", sb.Blocks, sb.BlockSize, size)
 	}
 	b = make([]byte, min(chunkSize, sb.Blocks*entrySize))
+	settled := 0
 	for at := int64(0); at < sb.Blocks; at += chunkSize / entrySize {
 		part := b[:min(chunkSize, (sb.Blocks-at)*entrySize)]
 		n, err := src.ReadAt(part, sbSize+at*entrySize)
@@ -135,6 +138,10 @@ func Read(src io.ReaderAt, size, originSize int64) (*Map, error) {
 			part = part[:n/entrySize*entrySize]
 		}
 		m.add(part, at, originSize)
+		if len(m.Entries) > crowd+2*settled { // entries of one block may be as many as it has room for
+			m.settle()
+			settled = len(m.Entries)
+		}
 	}
 	m.settle()
 	return m, nil

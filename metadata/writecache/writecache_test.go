@@ -158,6 +158,32 @@ func TestUnreadableEntriesAreTold(t *testing.T) {
 	require.EqualError(t, m.Err, "entries from 1 on: scratched")
 }
 
+// TestManyEntriesOfThreeBlocks has so many that they are thinned out on the way. Two of a
+// block have one number; only at the very end one may stand alone.
+func TestManyEntriesOfThreeBlocks(t *testing.T) {
+	for entries, want := range map[uint64][3]int64{
+		200_001: {199_998, 199_999, 200_000},
+		200_004: {writecache.Disputed, writecache.Disputed, writecache.Disputed},
+	} {
+		le := binary.LittleEndian
+		b := append(device()[:64], make([]byte, entries*(16+512)+512)...)
+		le.PutUint32(b[8:], 512)
+		le.PutUint64(b[16:], entries)
+		le.PutUint64(b[24:], entries)
+		for i := range entries {
+			le.PutUint64(b[64+16*i:], i%3)
+			le.PutUint64(b[72+16*i:], i/6)
+		}
+		m, err := read(b, 10240)
+		require.NoError(t, err)
+		require.NoError(t, m.Err)
+		require.Len(t, m.Entries, 3)
+		for block, e := range m.Entries {
+			require.Equal(t, writecache.Entry{Block: int64(block), Index: want[block], Seq: (entries - 1) / 6}, e)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add(realCache(f)[:12288], int64(realOrigin))
 	f.Add(device(entry{8, 1}, entry{8, 1}), int64(10240))
