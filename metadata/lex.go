@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -93,10 +94,16 @@ func (p *parser) quoted(quote byte) (string, error) {
 	return "", p.failAt(start-1, fmt.Sprintf("a string that ends with %c", quote))
 }
 
+// errQuiet is the error of a quiet parser: to find a line's number takes time.
+var errQuiet = errors.New("not what was expected")
+
 // fail makes the error for what stands at hand.
 func (p *parser) fail(expected string) error { return p.failAt(p.pos, expected) }
 
 func (p *parser) failAt(offset int, expected string) error {
+	if p.quiet {
+		return errQuiet
+	}
 	found := "the end of the text"
 	if offset < len(p.src) {
 		end := offset + 1

@@ -103,6 +103,7 @@ func newText(root *Node, src string) *Text {
 type parser struct {
 	src    string
 	pos    int
+	quiet  bool // nobody reads the errors
 	nodes  slab[Node]
 	values slab[Value]
 

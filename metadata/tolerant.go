@@ -66,6 +66,10 @@ const (
 	minSegment = len("segment1 {\nstart_extent = 0\nextent_count = 1\n\ntype = \"zero\"\n}\n")
 )
 
+// maxSalvageDepth bounds how many sections may be open: where braces are lost, more are than
+// lvm2 ever nests.
+const maxSalvageDepth = 1000
+
 // salvager reads a damaged text line by line, as lvm2 writes a statement or brace on each,
 // and puts what it can read into a tree. Sections are told by their first lines, so that it
 // finds its way again where braces are lost.
@@ -74,12 +78,15 @@ type salvager struct {
 	damage *DamagedError
 	root   *Node
 	vg     *Node
-	stack  []frame // open sections, the root first
-	hole   int     // where what cannot be read began; -1 outside of it
+	lists  map[place]*Node // of the VG: PVs, LVs, historical LVs
+	stack  []frame         // open sections, the root first
+	hole   int             // where what cannot be read began; -1 outside of it
 
 	// lost is where the last line ends whose section was certain, once a hole is so large
 	// that its end may belong anywhere; -1 otherwise.
 	lost int
+
+	vgStands bool // the VG is part of the tree
 }
 
 // frame is an open section. What is detached is not part of the tree: it is not known what
@@ -93,7 +100,7 @@ type frame struct {
 
 // salvage reads what it can of a text that breaks the grammar.
 func salvage(src string, damage *DamagedError) *Text {
-	s := &salvager{lines: newLineReader(src), damage: damage, root: &Node{}, hole: -1, lost: -1}
+	s := &salvager{lines: newLineReader(src), damage: damage, root: &Node{}, lists: map[place]*Node{}, hole: -1, lost: -1}
 	s.stack = []frame{{node: s.root, place: inRoot}}
 	for s.lines.next() {
 		if !s.take(s.lines.line) {
@@ -129,6 +136,10 @@ func (s *salvager) take(l line) bool {
 		return true
 	}
 	s.closeHole(l.start)
+	if l.kind == lineOpen && len(s.stack) > maxSalvageDepth {
+		s.note(l.start, "all that follows", "more than %d sections are open", maxSalvageDepth)
+		return false
+	}
 	switch l.kind {
 	case lineClose:
 		s.close()
@@ -200,7 +211,7 @@ func (s *salvager) open(l line) bool {
 			s.note(l.start, "all that follows", "a second volume group begins")
 			return false
 		}
-		s.vg = l.node
+		s.vg, s.vgStands = l.node, true
 		s.stack = s.stack[:1]
 		s.push(l.node, inVG, false)
 	case inPVs, inLVs, inHistory:
@@ -292,17 +303,18 @@ func (s *salvager) enter(list place) {
 	}
 	if !s.unwind(inVG) {
 		s.stack = s.stack[:1]
-		if s.root.Child(s.vg.Key) == nil {
+		if !s.vgStands {
 			s.root.Append(s.vg)
+			s.vgStands = true
 		}
 		s.stack = append(s.stack, frame{node: s.vg, place: inVG})
 	}
-	key := listKeys[list]
-	if n := s.vg.Child(key); n != nil {
+	if n := s.lists[list]; n != nil {
 		s.stack = append(s.stack, frame{node: n, place: list})
 		return
 	}
-	s.push(NewSection(key), list, false)
+	s.lists[list] = NewSection(listKeys[list])
+	s.push(s.lists[list], list, false)
 }
 
 var listKeys = map[place]string{inPVs: keyPVs, inLVs: keyLVs, inHistory: keyHistorical}

@@ -25,15 +25,17 @@ type line struct {
 
 // lineReader cuts a damaged text into statements.
 type lineReader struct {
-	parser   parser
-	src      string
-	pos      int // behind the line at hand
-	line     line
-	counted  int // offset up to which line ends are counted
-	lineEnds int
+	parser    parser
+	src       string
+	pos       int // behind the line at hand
+	line      line
+	listsTo   int // up to this byte, listEndAt is the end of every list; -1 for none
+	listEndAt int
+	counted   int // offset up to which line ends are counted
+	lineEnds  int
 }
 
-func newLineReader(src string) lineReader { return lineReader{src: src} }
+func newLineReader(src string) lineReader { return lineReader{src: src, parser: parser{quiet: true}} }
 
 // position is the line and column of an offset, which must not be less than the one before.
 func (r *lineReader) position(offset int) (line, column int) {
@@ -117,18 +119,31 @@ func (r *lineReader) statement(start, end int) (lineKind, *Node) {
 // listEnd finds the end of a list that goes on behind the line at hand: a line "]" behind
 // lines of quoted names. Without one it is the end of the line at hand.
 func (r *lineReader) listEnd() int {
+	if r.pos >= r.listsTo {
+		r.findListEnd()
+	}
+	if r.listEndAt < 0 {
+		return max(r.pos-1, 0)
+	}
+	return r.listEndAt
+}
+
+// findListEnd looks once for all lists that begin among the same lines of quoted names.
+func (r *lineReader) findListEnd() {
+	r.listEndAt, r.listsTo = -1, r.pos+1
 	for pos := r.pos; pos < len(r.src); {
 		text, next := r.cut(pos)
 		trimmed := strings.TrimSpace(text)
-		switch {
-		case trimmed == "]":
-			return pos + len(text)
-		case !isText(text) || trimmed == "" || trimmed[0] != '"':
-			return max(r.pos-1, 0)
+		if trimmed == "]" {
+			r.listEndAt = pos + len(text)
+			return
+		}
+		if !isText(text) || trimmed == "" || trimmed[0] != '"' {
+			return
 		}
 		pos = next
+		r.listsTo = next
 	}
-	return max(r.pos-1, 0)
 }
 
 // keyBehind is the key of the next line, if it is an assignment.

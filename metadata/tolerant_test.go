@@ -234,3 +234,23 @@ func TestTolerantSaysWhatIsLost(t *testing.T) {
 		})
 	}
 }
+
+// TestSalvageLength salvages long texts of which each line is damage. If what one line takes
+// grew with the text, this would not end.
+func TestSalvageLength(t *testing.T) {
+	const head = "vg {\nid = \"abcdef-abcd-abcd-abcd-abcd-abcd-abcdef\"\nseqno = 3\n"
+	const pv = "pv {\nid = \"abcdef-abcd-abcd-abcd-abcd-abcd-abcdef\"\npe_start = 1\n"
+	const lv = "lv {\nid = \"abcdef-abcd-abcd-abcd-abcd-abcd-abcdef\"\nsegment_count = 1\n"
+	for name, text := range map[string]string{
+		"no keys":            head + strings.Repeat("[\n", 4<<20),
+		"lists without end":  head + strings.Repeat("\"x\" = [\n", 1<<20),
+		"lists with one end": head + strings.Repeat("\"x\" = [\n", 1<<20) + "]\n",
+		"open sections":      head + "[\n" + strings.Repeat("a {\n", 1<<20) + strings.Repeat("physical_volumes {\n", 1<<16),
+		"PVs among LVs":      head + "[\n" + strings.Repeat("a = 1\n", 1<<18) + strings.Repeat(pv+lv, 1<<16),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ParseTolerant([]byte(text))
+			require.Error(t, err)
+		})
+	}
+}
