@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/lvrescue/lvrescue/metadata"
@@ -34,6 +36,32 @@ type Source struct {
 	file *block.File // under Dev
 }
 
+// Is tells whether a name that the user gives means this source: its own, or another that
+// leads to the same file or device.
+func (s *Source) Is(name string) bool { return samePlace(s.Name, name) }
+
+// Stamp tells the source's content from what was there under its name before, as far as the
+// filesystem knows: see [block.File.Stamp].
+func (s *Source) Stamp() string {
+	if s.file == nil {
+		return ""
+	}
+	return s.file.Stamp()
+}
+
+// samePlace tells whether two paths lead to one file or device.
+func samePlace(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
 // Close closes all sources.
 func (ev *Evidence) Close() error {
 	var errs []error
@@ -51,6 +79,7 @@ type PV struct {
 	Offset int64        // of the PV's first byte in the source
 	Dev    block.Device // from the PV's first byte to the end of what holds it
 	Where  string       // "partition 2 (GPT)", or "" for a whole source
+	Doubt  string       // why what stands here may not be the PV's bytes; "" when nothing says so
 
 	Label *metadata.Label // nil when the label is lost and only metadata areas tell of the PV
 	Areas []*Area

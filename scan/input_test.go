@@ -148,9 +148,13 @@ func TestMapWrong(t *testing.T) {
 	ev = run(t, Options{}, path)
 	require.Equal(t, []string{"map-unreadable"}, bareCodes(ev))
 	require.Len(t, ev.PVs, 1)
+	requireDoubtful(t, ev.PVs[0].Dev)
+	require.NoError(t, os.Remove(filepath.Join(filepath.Dir(path), "a.img.map")))
 
 	long := file(t, c.Dir, "long", mapfile(1<<30, 1<<29, 512))
-	require.Equal(t, []string{"map-misfit"}, bareCodes(run(t, Options{Maps: map[string]string{path: long}}, path)))
+	ev = run(t, Options{Maps: map[string]string{filepath.Dir(path) + "/../" + filepath.Base(filepath.Dir(path)) + "/a.img": long}}, path)
+	require.Equal(t, []string{"map-misfit"}, bareCodes(ev))
+	requireDoubtful(t, ev.PVs[0].Dev)
 }
 
 func TestBackups(t *testing.T) {

@@ -29,7 +29,7 @@ func (s *sourceScan) labelled(c container) bool {
 	if s.known(base) != nil {
 		return true
 	}
-	pv := &PV{Source: s.src, Offset: base, Dev: s.device(c, base), Where: c.where, Label: label}
+	pv := &PV{Source: s.src, Offset: base, Dev: s.device(c, base), Where: c.where, Label: label, Doubt: s.doubt(base, c.where)}
 	s.pvs = append(s.pvs, pv)
 	s.checkSize(pv)
 	s.labelAreas(pv, c)

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -69,7 +70,9 @@ func (s *sourceScan) applyMap(file *block.File) error {
 			return nil
 		case !errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(path, ".log"):
 			s.find(Warning, "map-unreadable", -1,
-				"%s looks like the source's ddrescue mapfile, but cannot be used, so that areas never read may pass for data: %v", path, err)
+				"%s looks like the source's ddrescue mapfile, but cannot be used, so that everything is doubtful: %v; mend it, move it away, or name another with --map", path, err)
+			s.src.Dev = block.NewDoubtful(file, fmt.Sprintf("%s: which areas were read is not known: its mapfile %s cannot be used", s.src.Name, path))
+			return nil
 		}
 	}
 	return nil
@@ -79,7 +82,8 @@ func (s *sourceScan) useMap(file *block.File, m *block.Mapfile, path string) {
 	s.src.Mapfile = path
 	s.src.Dev = block.WithMap(file, m, s.src.Name)
 	if err := m.Fits(file.Size()); err != nil {
-		s.find(Warning, "map-misfit", -1, "mapfile %s may belong to another image: %v", path, err)
+		s.find(Warning, "map-misfit", -1, "mapfile %s may belong to another image, so that everything is doubtful: %v", path, err)
+		s.src.Dev = block.NewDoubtful(s.src.Dev, fmt.Sprintf("%s: its mapfile %s may belong to another image", s.src.Name, path))
 	}
 }
 

@@ -63,11 +63,11 @@ func Run(ctx context.Context, args []string, opts Options) (*Evidence, error) {
 func cleanMaps(maps map[string]string, paths []string) (map[string]string, error) {
 	clean := make(map[string]string, len(maps))
 	for source, mapfile := range maps {
-		source = filepath.Clean(source)
-		if !slices.ContainsFunc(paths, func(p string) bool { return filepath.Clean(p) == source }) {
+		i := slices.IndexFunc(paths, func(p string) bool { return samePlace(p, source) })
+		if i < 0 {
 			return nil, fmt.Errorf("mapfile %s is for %s, which is not among the sources", mapfile, source)
 		}
-		clean[source] = mapfile
+		clean[filepath.Clean(paths[i])] = mapfile
 	}
 	return clean, nil
 }

@@ -2,8 +2,10 @@ package scan
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 // signature tells a format that is not LVM2's, but stands between the user and the data.
@@ -26,6 +28,13 @@ func md090(size int64) int64 { return size&^(64<<10-1) - 64<<10 }
 // md10 is the place of a 1.0 superblock: at least 8 KiB before the end, on 4 KiB.
 func md10(size int64) int64 { return (size/metadata.SectorSize - 16) &^ 7 * metadata.SectorSize }
 
+// Where md superblocks have the level of their array, a signed 32-bit number.
+const (
+	md090Level = 28
+	md1Level   = 72
+	mdMirror   = 1 // the level whose members hold the array's bytes as they are
+)
+
 const mdAdvice = "assemble the array read-only and scan that (mdadm --assemble --readonly)"
 
 var signatures = [...]signature{
@@ -38,6 +47,45 @@ var signatures = [...]signature{
 	{fromStart(0), "KDMV", "image-format", "this is a VMDK image: convert it to a raw one first (qemu-img convert -O raw)"},
 	{fromStart(0), "vhdxfile", "image-format", "this is a VHDX image: convert it to a raw one first (qemu-img convert -O raw)"},
 	{fromStart(0), "EVF\x09\x0d\x0a\xff\x00", "image-format", "this is an EWF (E01) image: export it as a raw one first (ewfexport)"},
+}
+
+// suspicion is a span of the source of which a PV's bytes may not be what they seem.
+type suspicion struct {
+	container
+	why string
+}
+
+// suspect notes that a container is a member of an md array whose superblock stands at
+// byte at of dev. Only of a mirror with its superblock at the end a member reads as the
+// array does. Otherwise a PV on it is the array's, in pieces, or left over from before.
+func (s *sourceScan) suspect(c container, code string, dev block.Device, at int64) {
+	if code != "md-member" {
+		return
+	}
+	b, _ := read(dev, at, md1Level+4)
+	if len(b) < md1Level+4 {
+		return
+	}
+	level := binary.LittleEndian.Uint32(b[md1Level:])
+	if at == md090(c.size) {
+		level = binary.LittleEndian.Uint32(b[md090Level:])
+	}
+	if at <= 4096 || level != mdMirror {
+		s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " is a member of an md array: the array has the PV, not its member"})
+	}
+}
+
+// doubt says why a PV that begins at byte base may not have its bytes there.
+func (s *sourceScan) doubt(base int64, where string) string {
+	for _, x := range s.suspicions {
+		if base >= x.start && base-x.start < x.size {
+			return x.why
+		}
+	}
+	if base == 0 && where == "" && s.partitioned {
+		return s.src.Name + " has a partition table, which LVM allows on no PV: the PV may be left over from before"
+	}
+	return ""
 }
 
 // longestMagic is the most that is read for a signature, in bytes.
@@ -58,6 +106,7 @@ func (s *sourceScan) signatures(c container) {
 		}
 		if bytes.HasPrefix(b, []byte(sig.magic)) {
 			s.find(Info, sig.code, c.start+at, "%s", sig.text)
+			s.suspect(c, sig.code, dev, at)
 		}
 	}
 	if bytes.Contains(head, []byte("contents = \"Text Format Volume Group\"")) {

@@ -23,6 +23,9 @@ type sourceScan struct {
 	findings []Finding
 	stray    []*Area // whose PV begins before the source
 
+	suspicions  []suspicion
+	partitioned bool // there is a partition table at the start of the source
+
 	textBytes, searchBytes int64 // spent; see maxTextBytes and maxSearchBytes
 }
 
@@ -101,6 +104,7 @@ func (s *sourceScan) containers() []container {
 	problems := layout.Problems
 	for _, t := range layout.Tables {
 		problems = append(problems, t.Problems...)
+		s.partitioned = s.partitioned || !t.Backup && len(t.Partitions) > 0
 	}
 	for _, p := range problems {
 		s.find(Warning, p.Code, p.Offset, "%s", p.Text)

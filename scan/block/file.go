@@ -22,6 +22,7 @@ type File struct {
 	size  int64
 	id    Identity
 	holes bool // regular file, so that the filesystem may tell of holes
+	stamp string
 
 	refused atomic.Bool // the medium has refused a read
 	direct  func() *os.File
@@ -62,7 +63,9 @@ func newFile(f *os.File, path string) (*File, error) {
 		return nil, err
 	}
 	src := &File{f: f, name: path, size: info.Size(), holes: info.Mode().IsRegular()}
-	if !src.holes {
+	if src.holes {
+		src.stamp = fmt.Sprintf("%d bytes of %d.%09d", src.size, info.ModTime().Unix(), info.ModTime().Nanosecond())
+	} else {
 		if src.size, err = deviceSize(f); err != nil {
 			return nil, fmt.Errorf("%s: size of the block device: %w", path, err)
 		}
@@ -105,6 +108,10 @@ func (f *File) IsBlockDevice() bool { return !f.holes }
 
 // Identity tells which storage the source is, whatever its name.
 func (f *File) Identity() Identity { return f.id }
+
+// Stamp is size and time of the last change of a regular file, so that a file that is put
+// in another's place can be told; "" for a block device, which has no such time.
+func (f *File) Stamp() string { return f.stamp }
 
 // Close closes the source. Reads fail afterwards. It must not run beside a read.
 func (f *File) Close() error {
