@@ -17,14 +17,10 @@ func (g *Group) doubts(v *Version) map[metadata.ID][]block.Extent {
 	add := func(id metadata.ID, start, count int64, why string) {
 		d[id] = append(d[id], block.Extent{Off: start * block.SectorSize, Len: count * block.SectorSize, State: block.Doubtful, Why: why})
 	}
+	pvs, es := byKey(v.Meta), v.Meta.ExtentSize
 	for _, o := range metadata.Overlaps(v.Meta) {
-		for _, pv := range v.Meta.PVs {
-			if pv.Key == o.PVKey {
-				es := v.Meta.ExtentSize
-				add(pv.ID, pv.PEStart+o.Start*es, o.Count*es, fmt.Sprintf("LVs %s and %s both claim these extents", o.A, o.B))
-				break
-			}
-		}
+		pv := pvs[o.PVKey]
+		add(pv.ID, pv.PEStart+o.Start*es, o.Count*es, fmt.Sprintf("LVs %s and %s both claim these extents", o.A, o.B))
 	}
 	was := runs(v.Meta)
 	for _, group := range g.result.Groups {
@@ -65,6 +61,15 @@ func sharesPV(vg *metadata.VG, used map[metadata.ID][]run) bool {
 	return slices.ContainsFunc(vg.PVs, func(p *metadata.PV) bool { return used[p.ID] != nil })
 }
 
+// byKey finds PVs by their keys; of two of one key the first counts.
+func byKey(vg *metadata.VG) map[string]*metadata.PV {
+	pvs := make(map[string]*metadata.PV, len(vg.PVs))
+	for _, pv := range slices.Backward(vg.PVs) {
+		pvs[pv.Key] = pv
+	}
+	return pvs
+}
+
 // run is a stretch of a PV that belongs to one LV.
 type run struct {
 	start, count int64 // sectors from the PV's first
@@ -85,11 +90,7 @@ type use struct {
 // runs lists what the PVs' extents are used for, sorted by place. What a pvmove moves away
 // is not used for anything new.
 func runs(vg *metadata.VG) map[metadata.ID][]run {
-	pvs := map[string]*metadata.PV{}
-	for _, pv := range slices.Backward(vg.PVs) {
-		pvs[pv.Key] = pv
-	}
-	es := vg.ExtentSize
+	pvs, es := byKey(vg), vg.ExtentSize
 	m := map[metadata.ID][]run{}
 	for _, lv := range vg.LVs {
 		moving := slices.Contains(lv.Status, "PVMOVE")

@@ -2,6 +2,7 @@ package rebuild
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -76,35 +77,46 @@ func (g *Group) order() {
 			a.Meta.CreationTime.Compare(b.Meta.CreationTime),
 			cmp.Compare(a.Strength(), b.Strength()))
 	})
-	for i, v := range g.Versions {
-		for _, w := range g.Versions[i+1:] {
-			if w.Meta.Seqno != v.Meta.Seqno {
-				break
-			}
-			if v.Damage == nil && w.Damage == nil && !sameVG(v.Meta, w.Meta) {
-				v.Fork, w.Fork = true, true
-			}
+	for rest := g.Versions; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Meta.Seqno == rest[0].Meta.Seqno {
+			n++
 		}
+		markForks(rest[:n])
+		rest = rest[n:]
 	}
 }
 
-// sameVG tells whether two texts describe the same VG: all but when, where and by which
-// command they were written, and the device names, which are hints only.
-func sameVG(a, b *metadata.VG) bool {
-	strip := func(vg *metadata.VG) string {
-		c := *vg
-		c.Text, c.Node = nil, nil
-		c.Description, c.CreationHost, c.CreationHostSystemID = "", "", ""
-		c.CreationTime = time.Time{}
-		c.PVs = make([]*metadata.PV, len(vg.PVs))
-		for i, p := range vg.PVs {
-			q := *p
-			q.Device = ""
-			c.PVs[i] = &q
-		}
-		return string(metadata.Encode(&c, metadata.Raw))
+// markForks marks the whole versions of one seqno, if they describe more than one VG.
+func markForks(vs []*Version) {
+	if len(vs) < 2 {
+		return
 	}
-	return strip(a) == strip(b)
+	described := map[[sha256.Size]byte]bool{}
+	for _, v := range vs {
+		if v.Damage == nil {
+			described[essence(v.Meta)] = true
+		}
+	}
+	for _, v := range vs {
+		v.Fork = v.Damage == nil && len(described) > 1
+	}
+}
+
+// essence stands for the VG that a text describes: all but when, where and by which
+// command it was written, and the device names, which are hints only.
+func essence(vg *metadata.VG) [sha256.Size]byte {
+	c := *vg
+	c.Text, c.Node = nil, nil
+	c.Description, c.CreationHost, c.CreationHostSystemID = "", "", ""
+	c.CreationTime = time.Time{}
+	c.PVs = make([]*metadata.PV, len(vg.PVs))
+	for i, p := range vg.PVs {
+		q := *p
+		q.Device = ""
+		c.PVs[i] = &q
+	}
+	return sha256.Sum256(metadata.Encode(&c, metadata.Raw))
 }
 
 // choose settles the version to stand on: the newest that a committed slot with a valid
@@ -154,7 +166,7 @@ func (g *Group) compareWithCurrent(v *Version) {
 	case v.Meta.Seqno == cur.Meta.Seqno && v.Fork && cur.Fork:
 		note(scan.Warning, "fork", "VG %s has two versions of seqno %d: %s (%s) and %s (%s); choose with --at",
 			cur.Meta.Name, cur.Meta.Seqno, cur.ID(), cur.Meta.Description, v.ID(), v.Meta.Description)
-		if v.Strength() == cur.Strength() {
+		if v.Strength() == cur.Strength() || unpointed(v) {
 			g.Doubt = fmt.Sprintf("two differing versions have seqno %d", cur.Meta.Seqno)
 		}
 	case v.Strength() <= Unproven && garbledCopy(c, cur):
@@ -163,6 +175,10 @@ func (g *Group) compareWithCurrent(v *Version) {
 		note(scan.Warning, "newer-unproven", "VG %s: a newer version, seqno %d (%s), cannot be trusted; standing on seqno %d",
 			cur.Meta.Name, v.Meta.Seqno, v.Strength(), cur.Meta.Seqno)
 		g.Doubt = fmt.Sprintf("a newer version, seqno %d, exists but is damaged", v.Meta.Seqno)
+	case v.Meta.Seqno > cur.Meta.Seqno && unpointed(v) && !v.Meta.CreationTime.Before(cur.Meta.CreationTime):
+		note(scan.Warning, "newer-unpointed", "VG %s: a newer version, seqno %d (%s), may be the right one: nothing tells that it was never committed; --at %s stands on it",
+			cur.Meta.Name, v.Meta.Seqno, c.Slot, v.ID())
+		g.Doubt = fmt.Sprintf("a newer version, seqno %d, was found where nothing tells whether it was committed", v.Meta.Seqno)
 	case v.Meta.Seqno > cur.Meta.Seqno:
 		note(scan.Info, "newer-uncommitted", "VG %s: seqno %d (%s) was written but never committed; --at %s shows it",
 			cur.Meta.Name, v.Meta.Seqno, c.Slot, v.ID())
@@ -196,6 +212,21 @@ func (g *Group) mourn(lost []*scan.Copy) {
 // pointedAt tells whether a committed slot points at the version.
 func pointedAt(v *Version) bool {
 	return slices.ContainsFunc(v.Copies, func(c *scan.Copy) bool { return c.Slot == scan.Committed })
+}
+
+// unpointed tells whether a version may have been committed though no committed slot says
+// so: it stands in a backup file, which LVM writes of committed versions, in an area that
+// was set aside since, or in one without a header that could tell.
+func unpointed(v *Version) bool {
+	return slices.ContainsFunc(v.Copies, func(c *scan.Copy) bool {
+		switch {
+		case c.Slot == scan.BackupFile, c.Slot == scan.Ignored:
+			return true
+		case c.Slot != scan.Ring:
+			return false
+		}
+		return c.Area == nil || c.Area.Header == nil || c.Area.Header.Checksum != metadata.ChecksumValid
+	})
 }
 
 // better ranks two versions for choose.
@@ -248,7 +279,7 @@ func (g *Group) Version(name string) (*Version, error) {
 	}
 	best := hits[0]
 	for _, v := range hits[1:] {
-		if v.Fork && best.Fork && digest == "" && !sameVG(v.Meta, best.Meta) {
+		if v.Fork && best.Fork && digest == "" && essence(v.Meta) != essence(best.Meta) {
 			return nil, fmt.Errorf("VG %s has differing versions of seqno %d; name one: %s or %s", g.Name(), n, best.ID(), v.ID())
 		}
 		if better(v, best) {

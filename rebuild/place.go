@@ -64,7 +64,7 @@ const byHand = "placed by hand"
 func assumed(ev *scan.Evidence, as []Assume) ([]*scan.PV, error) {
 	var pvs []*scan.PV
 	for _, a := range as {
-		i := slices.IndexFunc(ev.Sources, func(s *scan.Source) bool { return s.Name == a.Source })
+		i := slices.IndexFunc(ev.Sources, func(s *scan.Source) bool { return s.Is(a.Source) })
 		switch {
 		case i < 0:
 			return nil, fmt.Errorf("--assume %s=%s: %s is not one of the sources", a.PV, a.Source, a.Source)
@@ -103,6 +103,7 @@ func (g *Group) At(v *Version) *VG {
 	}
 	vg.placeByElimination()
 	vg.doubtDuplicates()
+	vg.doubtShared()
 	doubts := g.doubts(v)
 	for _, p := range vg.PVs {
 		vg.judge(p)
@@ -187,15 +188,26 @@ func (vg *VG) carries(p *scan.PV) bool {
 }
 
 // lastSeqno is the highest seqno of the group's committed texts on the disk; 0 for none.
-func (g *Group) lastSeqno(p *scan.PV) (seqno uint32) {
-	for _, v := range g.Versions {
+func (g *Group) lastSeqno(p *scan.PV) uint32 {
+	if v := g.lastOn(p); v != nil {
+		return v.Meta.Seqno
+	}
+	return 0
+}
+
+// lastOn is the version with that seqno; nil for none.
+func (g *Group) lastOn(p *scan.PV) *Version { return g.last[p] }
+
+// findLast fills g.last.
+func (g *Group) findLast() {
+	g.last = map[*scan.PV]*Version{}
+	for _, v := range g.Versions { // oldest first
 		for _, c := range v.Copies {
-			if c.Area != nil && c.Area.PV == p && c.Slot == scan.Committed && v.Damage == nil {
-				seqno = max(seqno, v.Meta.Seqno)
+			if c.Area != nil && c.Slot == scan.Committed && v.Damage == nil {
+				g.last[c.Area.PV] = v
 			}
 		}
 	}
-	return seqno
 }
 
 // placeByElimination uses a disk without a label that carries the version's text: where one
@@ -237,6 +249,44 @@ func (vg *VG) taken(f *scan.PV) bool {
 	})
 }
 
+// doubtShared doubts a place that stands for two PVs, be it that the user placed one where
+// the label is another's, or that the text gives two PVs one UUID: it can be one of them at
+// most. A place by hand is in doubt, too, when the label there is that of a PV elsewhere.
+func (vg *VG) doubtShared() {
+	type spot struct {
+		source *scan.Source
+		offset int64
+	}
+	labels, first := map[spot]metadata.ID{}, map[spot]*PV{}
+	for _, f := range vg.Group.pvs {
+		if f.Where != byHand && f.ID() != "" {
+			labels[spot{f.Source, f.Offset}] = f.ID()
+		}
+	}
+	for _, p := range vg.PVs {
+		if p.Missing() {
+			continue
+		}
+		at := spot{p.Found.Source, p.Found.Offset}
+		if id := labels[at]; p.Found.Where == byHand && id != "" && id != p.Meta.ID {
+			p.suspect(fmt.Sprintf("%s was placed by hand as PV %s, but its label is that of PV %s", p.Found, p.Meta.Key, id))
+			vg.note(scan.Warning, "label-differs", p.Found, "%s", p.Doubt)
+		}
+		q := first[at]
+		if q == nil {
+			first[at] = p
+			continue
+		}
+		why := fmt.Sprintf("%s stands for two PVs, %s and %s", p.Found, q.Meta.Key, p.Meta.Key)
+		q.suspect(why)
+		p.suspect(why)
+		vg.note(scan.Warning, "pv-shared", p.Found, "%s", why)
+	}
+}
+
+// suspect doubts the disk of a PV; the first reason stands.
+func (p *PV) suspect(why string) { p.Doubt = cmp.Or(p.Doubt, why) }
+
 // judge compares the disk with what the metadata says of it.
 func (vg *VG) judge(p *PV) {
 	m := p.Meta
@@ -259,16 +309,39 @@ func (vg *VG) judge(p *PV) {
 	}
 	if l := f.Label; l != nil && len(l.DataAreas) > 0 && l.DataAreas[0].Offset != m.PEStart*block.SectorSize {
 		vg.note(scan.Warning, "pe-start-differs", f, "the label says that data starts at byte %d, the VG's metadata says %d: using the metadata", l.DataAreas[0].Offset, m.PEStart*block.SectorSize)
+		if l.Checksum == metadata.ChecksumValid {
+			p.suspect(fmt.Sprintf("%s: its label and the VG's metadata differ on where data starts", f))
+		}
 	}
+	p.suspect(f.Doubt)
 	if slices.Contains(m.Flags, "MISSING") || slices.Contains(m.Status, "MISSING") {
-		p.Doubt = fmt.Sprintf("PV %s is flagged MISSING: the VG was changed while %s was away", m.Key, f)
-		vg.note(scan.Warning, "pv-was-missing", f, "%s", p.Doubt)
+		why := fmt.Sprintf("PV %s is flagged MISSING: the VG was changed while %s was away", m.Key, f)
+		p.suspect(why)
+		vg.note(scan.Warning, "pv-was-missing", f, "%s", why)
 		return
 	}
-	if s := vg.Group.lastSeqno(f); s != 0 && s < vg.Meta.Seqno && vg.Version == vg.Group.Current && !vg.carries(f) {
-		p.Doubt = fmt.Sprintf("%s last saw seqno %d of %d: it was away since, or is an older copy of the disk", f, s, vg.Meta.Seqno)
-		vg.note(scan.Warning, "pv-stale", f, "%s", p.Doubt)
+	if why := vg.stale(f); why != "" {
+		p.suspect(why)
+		vg.note(scan.Warning, "pv-stale", f, "%s", why)
 	}
+}
+
+// stale says why a disk is older than the version, going by its own metadata: it has an
+// older version of the VG, or that of a VG that it belonged to before.
+func (vg *VG) stale(f *scan.PV) string {
+	s := vg.Group.lastSeqno(f)
+	switch {
+	case vg.carries(f), s >= vg.Meta.Seqno:
+		return ""
+	case s > 0:
+		return fmt.Sprintf("%s last saw seqno %d of %d: it was away since, or is an older copy of the disk", f, s, vg.Meta.Seqno)
+	}
+	for _, g := range vg.Group.result.Groups {
+		if v := g.lastOn(f); g != vg.Group && v != nil && v.Meta.CreationTime.Before(vg.Meta.CreationTime) {
+			return fmt.Sprintf("%s last saw VG %s, before it came to %s: it was away since, or is an older copy of the disk", f, v.Meta.Name, vg.Meta.Name)
+		}
+	}
+	return ""
 }
 
 // note adds a finding about a disk of the VG.

@@ -46,8 +46,9 @@ type Group struct {
 
 	Findings []scan.Finding
 
-	pvs    []*scan.PV // every PV found, whatever group it belongs to
-	result *Result    // that the group is part of
+	pvs    []*scan.PV            // every PV found, whatever group it belongs to
+	result *Result               // that the group is part of
+	last   map[*scan.PV]*Version // see lastOn
 }
 
 // Name is the name that the group has in its current version.
@@ -55,7 +56,10 @@ func (g *Group) Name() string { return g.Current.Meta.Name }
 
 // Build groups the evidence by VG and chooses a version for each.
 func Build(ev *scan.Evidence, opt Options) (*Result, error) {
-	ev = leaveOut(ev, opt.Without)
+	ev, err := leaveOut(ev, opt.Without)
+	if err != nil {
+		return nil, err
+	}
 	placed, err := assumed(ev, opt.Assume)
 	if err != nil {
 		return nil, err
@@ -88,6 +92,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	}
 	for _, g := range r.Groups {
 		g.order()
+		g.findLast()
 		g.choose()
 		g.mourn(lost)
 	}
@@ -110,19 +115,21 @@ func unusable(c *scan.Copy, err error) scan.Finding {
 }
 
 // leaveOut drops the evidence of sources and PVs that the user does not want.
-func leaveOut(ev *scan.Evidence, without []string) *scan.Evidence {
+// What names neither is an error: the user would rely on something being left out.
+func leaveOut(ev *scan.Evidence, without []string) (*scan.Evidence, error) {
 	if len(without) == 0 {
-		return ev
+		return ev, nil
 	}
-	out := func(source string, id metadata.ID) bool {
-		return slices.ContainsFunc(without, func(w string) bool {
-			wid, err := metadata.ParseID(w)
-			return w == source || err == nil && id != "" && wid == id
-		})
+	sources, ids := map[string]bool{}, map[metadata.ID]bool{}
+	for _, w := range without {
+		if err := leftOut(ev, w, sources, ids); err != nil {
+			return nil, err
+		}
 	}
+	out := func(source string, id metadata.ID) bool { return sources[source] || id != "" && ids[id] }
 	e := &scan.Evidence{Findings: ev.Findings}
 	for _, s := range ev.Sources {
-		if !out(s.Name, "") {
+		if !sources[s.Name] {
 			e.Sources = append(e.Sources, s)
 		}
 	}
@@ -140,7 +147,33 @@ func leaveOut(ev *scan.Evidence, without []string) *scan.Evidence {
 			e.Copies = append(e.Copies, c)
 		}
 	}
-	return e
+	return e, nil
+}
+
+// leftOut takes down which sources, or which PV, a word of the user names.
+func leftOut(ev *scan.Evidence, word string, sources map[string]bool, ids map[metadata.ID]bool) error {
+	found := false
+	name := func(s *scan.Source) {
+		if s.Is(word) {
+			found, sources[s.Name] = true, true
+		}
+	}
+	for _, s := range ev.Sources {
+		name(s)
+	}
+	for _, c := range ev.Copies {
+		if c.Slot == scan.BackupFile {
+			name(c.Source)
+		}
+	}
+	if id, err := metadata.ParseID(word); err == nil {
+		ids[id] = true
+		found = found || slices.ContainsFunc(ev.PVs, func(p *scan.PV) bool { return p.ID() == id })
+	}
+	if !found {
+		return fmt.Errorf("--without %s: no source has that name, and no PV that was found has that UUID", word)
+	}
+	return nil
 }
 
 // orphans lists the PVs that carry a label which no known VG lists.
