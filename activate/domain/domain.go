@@ -88,10 +88,31 @@ func (w *walker) target(s activate.Segment, lo, hi int64) {
 	case activate.Snapshot: // its store is not in the order of the origin
 		w.input(t.Origin, lo, hi)
 		w.input(t.Store, 0, t.StoreSize)
+	case activate.Thin: // its chunks may be anywhere in the pool's data
+		w.input(t.Metadata, 0, t.MetadataSize)
+		w.input(t.Data, 0, t.DataSize)
+		if t.External != nil {
+			w.input(*t.External, 0, t.ExternalSize)
+		}
+	case activate.Cache:
+		w.input(t.Origin, lo, hi)
+		w.cache(t.Metadata, t.MetadataSize)
+		w.cache(t.Data, t.DataSize)
+	case activate.Writecache:
+		w.input(t.Origin, lo, hi)
+		w.cache(t.Cache, t.CacheSize)
 	default: // how far such a target reads is not known here: at most its own length
 		for _, in := range t.Inputs() {
 			w.input(in, 0, s.Len)
 		}
+	}
+}
+
+// cache wants all of a part of a cache: also of one that cannot be used so far, perhaps
+// because this is not read yet. A part that the VG does not have is not set.
+func (w *walker) cache(in activate.Input, size int64) {
+	if in.Volume != nil {
+		w.input(in, 0, size)
 	}
 }
 

@@ -68,6 +68,11 @@ func TestWhatIsWantedIsEnough(t *testing.T) {
 		"merge":     {"vgm/whole", "vgm/wide", "vgm/other"},
 		"snapshot":  {"vgs/s4", "vgs/sparse"},
 		"integrity": {"vgi/small", "vgi/parity"},
+		"thin":      {"vgt/t1", "vgt/x2", "vgs/r1"},
+		"cache":     {"vgc/wb2", "vgc/cv", "vgc/pt"},
+
+		"writecache-crash": {"vgw/w512"},
+		"pools-stacked":    {"vgp/t1s", "vgp/snapped", "vgp/w1"},
 	} {
 		if keys == nil {
 			for key := range fixtures.Open(t, corpus).Golden {
