@@ -50,6 +50,9 @@ func readBefore(path string, opts *Options, size int64) (before, error) {
 	if len(m.Comments) != len(want) || m.Comments[0] != want[0] {
 		return before{}, fmt.Errorf("%s: is not of an unfinished export", path)
 	}
+	if m.Comments[1] != want[1] {
+		return before{}, fmt.Errorf("%s: cannot resume: it has %q, this export %q: another LV, or its sources, metadata or readable parts have changed since, and old and new bytes would be mixed; force a new export, or name another file", path, m.Comments[1], want[1])
+	}
 	for i := range want {
 		if m.Comments[i] != want[i] {
 			return before{}, fmt.Errorf("%s: cannot resume: it has %q, this export %q", path, m.Comments[i], want[i])

@@ -180,11 +180,11 @@ func TestExportRefusesSources(t *testing.T) {
 	require.NoError(t, os.WriteFile(source, []byte("precious"), 0o600))
 	id, err := block.Identify(source)
 	require.NoError(t, err)
-	for _, name := range []string{"a.img", "b.img.part", "c.img.part.map", "d.img.map"} {
+	for _, name := range []string{"a.img", "b.img.part", "c.img.part.map", "d.img.map", "f.img.map.tmp", "g.img.part.map.tmp"} {
 		require.NoError(t, os.Link(source, filepath.Join(dir, name)))
 	}
 	require.NoError(t, os.Symlink(source, filepath.Join(dir, "e.img")))
-	for _, name := range []string{"disk.img", "a.img", "b.img", "c.img", "d.img", "e.img"} {
+	for _, name := range []string{"disk.img", "a.img", "b.img", "c.img", "d.img", "e.img", "f.img", "g.img"} {
 		_, err := Run(context.Background(), &disk{size: mib}, filepath.Join(dir, name), Options{Force: true, Sources: []block.Identity{id}})
 		require.ErrorContains(t, err, "disk.img: refusing to write to it", name)
 	}

@@ -71,7 +71,8 @@ func (i *image) checkPath() error {
 
 // checkSources refuses to write to a source, or into a filesystem that is stored on one.
 func (i *image) checkSources(opts *Options) error {
-	for _, name := range []string{i.path, i.part(), i.partMap(), i.mapfile()} {
+	names := []string{i.path, i.part(), i.partMap(), i.mapfile(), block.TempName(i.partMap()), block.TempName(i.mapfile())}
+	for _, name := range names {
 		id, err := block.Identify(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -11,7 +11,7 @@ import (
 )
 
 // Fingerprint stands for the bytes that a plan delivers, as far as is known before they
-// are read: the version of the metadata, the LV, the places that it is read from and what
+// are read: the version of the metadata, the LV, the places that it is read from, when image files there last changed, and what
 // of them is bad or doubtful. An export that was interrupted may go on when it is the same.
 func Fingerprint(p *activate.Plan) string {
 	h := sha256.New()
@@ -36,6 +36,9 @@ func describe(w io.Writer, v *activate.Volume, seen map[*activate.Volume]bool) {
 		fmt.Fprintf(w, "%s %d %d %s", v.LV.Name, s.Off, s.Len, s.Target)
 		for _, in := range s.Target.Inputs() {
 			fmt.Fprintf(w, " %s", in)
+			if in.PV != nil && !in.PV.Missing() {
+				fmt.Fprintf(w, " of %s", in.PV.Found.Source.Stamp())
+			}
 		}
 		fmt.Fprintln(w)
 		for _, in := range s.Target.Inputs() {

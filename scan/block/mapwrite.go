@@ -51,7 +51,8 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 }
 
 // SaveMapfile writes the mapfile to path so that, whatever happens meanwhile, path is
-// either as it was or complete. path must not be a source: see [Identity].
+// either as it was or complete. Neither path nor its TempName may be a source: see
+// [Identity].
 func SaveMapfile(path string, m *Mapfile) error {
 	return saveAtomically(path, func(f *os.File) error {
 		_, err := m.WriteTo(f)
@@ -59,9 +60,13 @@ func SaveMapfile(path string, m *Mapfile) error {
 	})
 }
 
+// TempName is the file that SaveMapfile writes, replacing one of that name, before it gives
+// it the name path.
+func TempName(path string) string { return path + ".tmp" }
+
 // saveAtomically writes a file beside path and renames it to path once it is on the disk.
 func saveAtomically(path string, write func(*os.File) error) error {
-	tmp := path + ".tmp"
+	tmp := TempName(path)
 	// One left by a killed run. It is removed, not opened: it might be a link.
 	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) {
 		return err

@@ -149,6 +149,24 @@ const domainMark = "Domain mapfile made by lvrescue: the ranges marked + are to 
 
 // mayReplace refuses to write over a file that is not a domain mapfile of an earlier run.
 func mayReplace(path string, keep []block.Identity) error {
+	if err := notSource(block.TempName(path), keep); err != nil {
+		return err
+	}
+	if err := notSource(path, keep); err != nil {
+		return err
+	}
+	m, err := block.ReadMapfile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || !slices.Contains(m.Comments, domainMark) {
+		return hinted(fmt.Errorf("%s exists and is no domain mapfile made by lvrescue", path), "move it away, or name another directory with -o DIR")
+	}
+	return nil
+}
+
+// notSource refuses a path that leads to a source.
+func notSource(path string, keep []block.Identity) error {
 	id, err := block.Identify(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -159,10 +177,6 @@ func mayReplace(path string, keep []block.Identity) error {
 		if id.Same(k) {
 			return fmt.Errorf("%s is the source %s, or part of it: sources are never written to", path, k.Name)
 		}
-	}
-	m, err := block.ReadMapfile(path)
-	if err != nil || !slices.Contains(m.Comments, domainMark) {
-		return hinted(fmt.Errorf("%s exists and is no domain mapfile made by lvrescue", path), "move it away, or name another directory with -o DIR")
 	}
 	return nil
 }

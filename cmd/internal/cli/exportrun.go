@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -105,8 +106,8 @@ func (o *exportOptions) exportOne(ctx context.Context, a *app, g *gathered, job 
 }
 
 // protected lists what the export must not write over: the sources that the user named, or,
-// where all block devices of the machine are sources, those that hold the LV; and their
-// mapfiles.
+// where all block devices of the machine are sources, those that hold the LV; their
+// mapfiles; and backup files.
 func (g *gathered) protected(s *assessed, named bool) ([]block.Identity, error) {
 	sources := g.Sources
 	if !named {
@@ -116,6 +117,11 @@ func (g *gathered) protected(s *assessed, named bool) ([]block.Identity, error) 
 			sources = append(sources, n.Source)
 		}
 	}
+	for _, c := range g.Copies {
+		if c.Slot == scan.BackupFile {
+			sources = append(sources[:len(sources):len(sources)], c.Source)
+		}
+	}
 	return identities(sources)
 }
 
@@ -123,14 +129,14 @@ func (g *gathered) protected(s *assessed, named bool) ([]block.Identity, error) 
 func identities(sources []*scan.Source) ([]block.Identity, error) {
 	var ids []block.Identity
 	for _, s := range sources {
-		if s.Dev == nil {
-			continue
-		}
 		for _, path := range []string{s.Name, s.Mapfile} {
 			if path == "" {
 				continue
 			}
 			id, err := block.Identify(path)
+			if errors.Is(err, fs.ErrNotExist) && s.Dev == nil {
+				continue // no file, so that nothing can be written over
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: cannot make sure that it is not written to: %w", path, err)
 			}
