@@ -48,6 +48,8 @@ type Volume struct {
 	LV       *metadata.LV
 	Size     int64
 	Segments []Segment
+
+	pieces []int64 // see countPieces
 }
 
 // Segment is one line of a volume's table.
@@ -127,6 +129,9 @@ func New(vg *rebuild.VG, lv *metadata.LV, open Opener) (*Plan, error) {
 // thin LV on a cached pool on RAID with integrity) need about ten.
 const maxDepth = 32
 
+// maxStripes bounds the stripes of a segment; lvm2 makes at most 128.
+const maxStripes = 1024
+
 // planner keeps what New looks up again and again; of two of one name the first counts, as
 // for lvm2.
 type planner struct {
@@ -183,6 +188,9 @@ func (p *planner) volume(lv *metadata.LV, above []string) (*Volume, error) {
 	if v.Size == 0 {
 		return nil, fmt.Errorf("the metadata gives it no extents%s", because(lv.Damaged))
 	}
+	if err := v.countPieces(); err != nil {
+		return nil, err
+	}
 	p.done[lv.Name] = v
 	return v, nil
 }
@@ -202,8 +210,8 @@ func (v *Volume) add(n int64, t Target) {
 
 // overlap makes an error of every segment that touches [lo, hi).
 func (v *Volume) overlap(lo, hi int64) {
-	for i := range v.Segments {
-		if s := &v.Segments[i]; s.Off < hi && lo < s.Off+s.Len {
+	for i := len(v.Segments) - 1; i >= 0 && lo < v.Segments[i].Off+v.Segments[i].Len; i-- {
+		if s := &v.Segments[i]; s.Off < hi {
 			s.Target = Error{"segments of " + v.LV.Name + " overlap in the metadata"}
 		}
 	}
@@ -262,6 +270,9 @@ func (p *planner) striped(s *metadata.Segment, n int64, above []string) (Target,
 	if count, ok := s.Node.Int("stripe_count"); ok && count != stripes {
 		return nil, fmt.Errorf("the metadata says %d stripes but lists %d", count, stripes)
 	}
+	if stripes > maxStripes {
+		return nil, fmt.Errorf("the metadata says %d stripes, at most %d are read", stripes, maxStripes)
+	}
 	if stripes > 1 {
 		chunk := s.StripeSize * block.SectorSize
 		switch {
@@ -269,6 +280,8 @@ func (p *planner) striped(s *metadata.Segment, n int64, above []string) (Target,
 			return nil, fmt.Errorf("%d stripes without a stripe size", stripes)
 		case n%(stripes*chunk) != 0:
 			return nil, fmt.Errorf("%d bytes cannot be dealt to %d stripes in chunks of %d", n, stripes, chunk)
+		case s.ExtentCount%stripes != 0:
+			return nil, fmt.Errorf("%d extents cannot be dealt to %d stripes", s.ExtentCount, stripes)
 		}
 	}
 	in := make([]Input, stripes)

@@ -3,6 +3,7 @@ package activate_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,6 +59,40 @@ func outline(v *activate.Volume) string {
 	return b.String()
 }
 
+// TestDoubling plans LVs of which each is made of the next one twice, so that no one could
+// walk the pieces of the first.
+func TestDoubling(t *testing.T) {
+	const n = 31
+	lvs := make([]*metadata.LV, n)
+	for i := range n - 1 {
+		half := int64(1) << (n - 2 - i)
+		below := fmt.Sprintf("d%d", i+1)
+		lvs[i] = lv(fmt.Sprintf("d%d", i), seg("striped", 0, half, 0, below, 0), seg("striped", half, half, 0, below, 0))
+	}
+	lvs[n-1] = lv(fmt.Sprintf("d%d", n-1), seg("striped", 0, 1, 0, "pv0", 0))
+	p, err := activate.New(testVG(lvs...), lvs[0], nil)
+	require.NoError(t, err)
+	sum := block.Summarise(volume.Open(p))
+	require.Equal(t, int64(1)<<(n-1)*4096, sum.Bad)
+	require.Contains(t, sum.Causes()[0].Why, "pieces")
+
+	p, err = activate.New(testVG(lvs...), lvs[n-10], nil)
+	require.NoError(t, err)
+	require.Zero(t, block.Summarise(volume.Open(p)).Bad)
+}
+
+// TestOverlapsOverlap plans an LV whose segments each reach into the next one.
+func TestOverlapsOverlap(t *testing.T) {
+	const n = 100_000
+	l := lv("a")
+	for i := range int64(n) {
+		l.Segments = append(l.Segments, seg("zero", i, 2, 0))
+	}
+	p, err := activate.New(testVG(l), l, nil)
+	require.NoError(t, err)
+	require.Equal(t, int64(n+1)*4096, block.Summarise(volume.Open(p)).Bad)
+}
+
 const pe0 = 2048 * 512 // where extent 0 of a test PV lies
 
 func TestPlan(t *testing.T) {
@@ -83,6 +118,14 @@ func TestPlan(t *testing.T) {
 			name: "striped",
 			lvs:  []*metadata.LV{lv("a", seg("striped", 0, 4, 8, "pv0", 0, "pv1", 7))},
 			want: fmt.Sprintf("0+16384 striped over 2, chunk 4096 pv0@%d pv1@%d\n", pe0, pe0+7*4096),
+		}, {
+			name: "stripes that share an extent",
+			lvs:  []*metadata.LV{lv("a", seg("striped", 0, 3, 4, "pv0", 0, "pv1", 7))},
+			want: "0+12288 error: 3 extents cannot be dealt to 2 stripes\n",
+		}, {
+			name: "more stripes than there can be",
+			lvs:  []*metadata.LV{lv("a", seg("striped", 0, 2000, 4, slices.Repeat([]any{"pv0", 0}, 2000)...))},
+			want: "0+8192000 error: the metadata says 2000 stripes, at most 1024 are read\n",
 		}, {
 			name: "zero and error",
 			lvs:  []*metadata.LV{lv("a", seg("zero", 0, 1, 0), seg("error", 1, 1, 0))},
