@@ -98,6 +98,7 @@ func (g *Group) At(v *Version) *VG {
 	}
 	vg.Findings = append(vg.Findings, g.Findings...)
 	vg.Findings = append(vg.Findings, policy(v.Meta)...)
+	vg.Findings = append(vg.Findings, contradictions(v)...)
 	for _, m := range v.Meta.PVs {
 		vg.PVs = append(vg.PVs, vg.place(m))
 	}
