@@ -101,6 +101,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	})
 	r.Findings = append(r.Findings, sameNames(r.Groups)...)
 	r.Orphans = orphans(ev, r.Groups)
+	r.unlisted(placed)
 	return r, nil
 }
 
@@ -174,6 +175,28 @@ func leftOut(ev *scan.Evidence, word string, sources map[string]bool, ids map[me
 		return fmt.Errorf("--without %s: no source has that name, and no PV that was found has that UUID", word)
 	}
 	return nil
+}
+
+// unlisted tells of PVs that the user placed though no VG has such a PV: of typing errors.
+func (r *Result) unlisted(placed []*scan.PV) {
+	for _, p := range placed {
+		if !r.lists(p.ID()) {
+			r.Findings = append(r.Findings, scan.Finding{Severity: scan.Error, Code: "assume-unlisted", Source: p.Source.Name, Offset: p.Offset,
+				Text: fmt.Sprintf("was placed as PV %s, but no VG has such a PV", p.ID())})
+		}
+	}
+}
+
+// lists tells whether any version of any VG has a PV of that UUID.
+func (r *Result) lists(id metadata.ID) bool {
+	for _, g := range r.Groups {
+		for _, v := range g.Versions {
+			if slices.ContainsFunc(v.Meta.PVs, func(p *metadata.PV) bool { return p.ID == id }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // orphans lists the PVs that carry a label which no known VG lists.

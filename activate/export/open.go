@@ -87,6 +87,9 @@ func (i *image) checkSources(opts *Options) error {
 		}
 	}
 	dir, err := block.Identify(filepath.Dir(i.path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: there is no directory %s to write it to", i.path, filepath.Dir(i.path))
+	}
 	if err != nil {
 		return err
 	}

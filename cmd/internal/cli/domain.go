@@ -81,7 +81,7 @@ func runDomain(ctx context.Context, a *app, o *domainOptions, args []string) err
 		if err != nil {
 			return err
 		}
-		a.warn(s.vg.Findings)
+		a.warn(slices.Concat(failures(g.Result.Findings), s.vg.Findings))
 		needs, absent = domain.OfLVs(s.plan)
 	}
 	rows, err := o.write(g, needs)

@@ -67,6 +67,8 @@ func (o *exportOptions) check(args []string) error {
 	switch {
 	case o.out == "":
 		return usagef("add -o FILE", "no output was named")
+	case o.out == "-":
+		return usagef("name a file, or ./- for one of that name", "-o -: an image has holes and a map, and is not written to stdout")
 	case o.all:
 		return nil
 	case len(args) == 0:

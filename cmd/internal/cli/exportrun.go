@@ -26,7 +26,7 @@ func (o *exportOptions) run(ctx context.Context, a *app, g *gathered, jobs []exp
 			return err
 		}
 	}
-	a.warn(jobs[0].lv.vg.Findings)
+	a.warn(slices.Concat(failures(g.Result.Findings), jobs[0].lv.vg.Findings))
 	var rows []lvRow
 	var worst error
 	failed := 0

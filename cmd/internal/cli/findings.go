@@ -47,6 +47,11 @@ func (a *app) printFindings(all []scan.Finding) {
 	}
 }
 
+// failures picks what could not be looked at at all: sources, directories, backup files.
+func failures(all []scan.Finding) []scan.Finding {
+	return slices.DeleteFunc(slices.Clone(all), func(f scan.Finding) bool { return f.Severity < scan.Error })
+}
+
 // warn tells of findings beside the results of a command: on stderr, and only what may
 // make a difference. With --json they stand in the object.
 func (a *app) warn(all []scan.Finding) {

@@ -77,7 +77,7 @@ func runLVs(ctx context.Context, a *app, o *lvsOptions, args []string) error {
 		err = a.printJSON(g, append(findings, g.Result.Findings...), o.rows(reports)...)
 	} else {
 		err = a.printLVsReports(o, reports)
-		a.warn(findings)
+		a.warn(slices.Concat(failures(g.Result.Findings), findings))
 	}
 	if err != nil {
 		return err
