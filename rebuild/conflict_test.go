@@ -214,3 +214,19 @@ func olderText(t *testing.T, path string) []byte {
 	binary.LittleEndian.PutUint32(header, metadata.Sum(header[4:]))
 	return disk
 }
+
+// TestCopyFromAnotherVG: a disk whose own metadata is of a VG that it has left for another,
+// going by the other's text, is a copy from before.
+func TestCopyFromAnotherVG(t *testing.T) {
+	c := fixtures.Open(t, "linear")
+	path := newer(t, c, "7")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	text = regexp.MustCompile(`vg0 \{\s+id = "[^"]+"`).ReplaceAll(text, []byte("vg9 {\n\tid = \"000000-0000-0000-0000-0000-0000-000009\""))
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	r, err := built(t, c.Paths(), scan.Options{Backups: []string{path}}, rebuild.Options{})
+	require.NoError(t, err)
+	require.Len(t, r.Groups, 2)
+	require.Contains(t, r.Groups[1].At(nil).PV("pv0").Doubt, "last saw VG vg0, before it came to vg9")
+	require.NotContains(t, r.Groups[0].At(nil).PV("pv0").Doubt, "last saw")
+}
