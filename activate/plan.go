@@ -230,6 +230,9 @@ func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []
 	if strings.HasPrefix(s.Type, "raid") { // flags of a reshape are its own to read
 		return p.raid(lv, s, n, above)
 	}
+	if s.Type == "striped" && reshaped(s) {
+		return p.striped(s, n, above)
+	}
 	switch s.Type { // these have flags that say nothing which their fields do not
 	case "thin-pool":
 		return p.thinPoolData(s, n, above)

@@ -83,6 +83,15 @@ func raidSize(s *metadata.Segment) int64 {
 	return s.ExtentCount - data*s.ReshapeCount
 }
 
+// reshaped tells whether all flags of a segment's type are those by which lvm2 keeps its own
+// record of a reshape (lib/format_text/flags.c). They stand on images too, whose bytes they
+// do not move.
+func reshaped(s *metadata.Segment) bool {
+	return len(s.TypeFlags) > 0 && !slices.ContainsFunc(s.TypeFlags, func(flag string) bool {
+		return !strings.HasPrefix(flag, "RESHAPE") && flag != "REMOVE_AFTER_RESHAPE"
+	})
+}
+
 // raid plans a segment of n bytes of type raid0 to raid10.
 func (p *planner) raid(lv *metadata.LV, s *metadata.Segment, n int64, above []string) (Target, error) {
 	text, err := s.RAID()
