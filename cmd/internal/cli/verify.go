@@ -21,7 +21,7 @@ func newVerify(a *app) *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
 		Use:   "verify VG/LV [SOURCE...]",
-		Short: "Compare the legs of RAID LVs, and say which one lies",
+		Short: "Compare the legs of RAID LVs, and name the one that lies where that can be told",
 		Long: `Read all legs of the RAID LVs that an LV stands on, and list where mirrors or parity disagree.
 With raid6, or three copies, the leg that all others speak against is named.
 
