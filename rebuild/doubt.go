@@ -23,6 +23,9 @@ func (g *Group) doubts(v *Version) map[metadata.ID][]block.Extent {
 		add(pv.ID, pv.PEStart+o.Start*es, o.Count*es, fmt.Sprintf("LVs %s and %s both claim these extents", o.A, o.B))
 	}
 	was := runs(v.Meta)
+	if len(was) == 0 {
+		return d // nothing that another could have taken
+	}
 	for _, group := range g.result.Groups {
 		for _, w := range group.Versions {
 			if !group.after(w, g, v) || !sharesPV(w.Meta, was) {

@@ -10,8 +10,10 @@ import (
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
-// Limits of what is read of one source, in bytes; a ring has 1 MiB if nobody asks for more.
+// Limits of what is read of one source; a ring has 1 MiB if nobody asks for more, and room
+// for 2,000 of the shortest texts.
 const (
+	maxTexts       = 8192
 	maxTextBytes   = 64 << 20 // of all texts
 	maxSearchBytes = 1 << 30  // of all rings that are searched
 )
@@ -123,13 +125,17 @@ func (s *sourceScan) addCopy(a *Area, raw []byte, at int64, slot Slot, sum metad
 	})
 }
 
-// room takes n bytes of what a source may have of texts, and tells when nothing is left.
+// room takes a text of n bytes off what a source may have of texts, and tells when nothing
+// is left.
 func (s *sourceScan) room(n, at int64) bool {
-	if s.textBytes += n; s.textBytes <= maxTextBytes {
+	if s.textCount < maxTexts && n <= maxTextBytes-s.textBytes {
+		s.textCount++
+		s.textBytes += n
 		return true
 	}
-	if s.textBytes-n <= maxTextBytes {
-		s.find(Warning, "text-limit", at, "more than %d bytes of metadata texts in one source; from here on some are left out", maxTextBytes)
+	if !s.textsLeft {
+		s.textsLeft = true
+		s.find(Warning, "text-limit", at, "more than %d metadata texts, or %d bytes of them, in one source; from here on some are left out", maxTexts, maxTextBytes)
 	}
 	return false
 }

@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -104,6 +105,20 @@ func TestHostileTexts(t *testing.T) {
 		told = append(told, f.Code)
 	}
 	require.Equal(t, []string{"mda-count", "text-limit"}, told)
+}
+
+// TestManyTexts fills a ring with more texts, of a VG each, than a source may have.
+func TestManyTexts(t *testing.T) {
+	const at, n = 4096, maxTexts + 100
+	area := uint64((n + 1) * metadata.SectorSize)
+	b := header(at, area)
+	for i := range n {
+		text := fmt.Sprintf("v {\nid = \"%s\"\nseqno = 1\n}\ncontents = \"Text Format Volume Group\"\ncreation_time = 1\n", metadata.ID(fmt.Sprintf("%032d", i)))
+		b = append(b, append([]byte(text), make([]byte, metadata.SectorSize-len(text))...)...)
+	}
+	s := scanDevice(t, memory{append(make([]byte, at), b...), at + int64(len(b))}, true)
+	require.Len(t, s.copies, maxTexts)
+	require.Equal(t, "text-limit", s.findings[len(s.findings)-1].Code)
 }
 
 // FuzzScan scans what is hardly a disk any more.

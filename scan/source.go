@@ -26,7 +26,9 @@ type sourceScan struct {
 	suspicions  []suspicion
 	partitioned bool // there is a partition table at the start of the source
 
+	textCount              int   // read; see maxTexts
 	textBytes, searchBytes int64 // spent; see maxTextBytes and maxSearchBytes
+	textsLeft              bool  // some are left out
 }
 
 func newSourceScan(path string, texts *interner, opts Options) *sourceScan {
