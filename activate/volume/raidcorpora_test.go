@@ -2,6 +2,8 @@ package volume
 
 import (
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -319,4 +321,42 @@ func TestRAIDStoppedAtWork(t *testing.T) {
 			require.Less(t, totals.Bad+totals.Doubtful, dev.Size(), "some of it was done")
 		})
 	}
+}
+
+// TestRAIDReshape: arrays stopped while they are reshaped have two layouts. Without any one
+// disk the rest makes up for it on both sides of the reshape's position.
+func TestRAIDReshape(t *testing.T) {
+	c := openRAID(t, "raid-reshape")
+	var prefix map[string]string
+	require.NoError(t, json.Unmarshal([]byte(c.Files["prefix.json"]), &prefix))
+	sizes := map[string]int64{"vgh/wider": 24 << 20, "vgh/narrower": 16 << 20}
+	require.Len(t, prefix, len(sizes))
+	for _, without := range []string{"", "a", "b", "c", "d", "e"} {
+		vg := c.vg(t)
+		if without != "" {
+			vg = c.vg(t, without)
+		}
+		two := 0
+		for lv, want := range prefix {
+			p := plan(t, vg, lv)
+			two += len(p.Root.Segments[0].Target.(activate.RAID).Parts) - 1
+			requireHash(t, digest(t, want), block.NewSection(Open(p), 0, sizes[lv], ""))
+			rest := block.NewSection(Open(p), sizes[lv], p.Root.Size-sizes[lv], "")
+			require.Equal(t, rest.Size(), block.Summarise(rest).Bad, "what the array does not have yet, or any more")
+		}
+		for lv, golden := range c.Golden {
+			p := plan(t, vg, lv)
+			two += len(p.Root.Segments[0].Target.(activate.RAID).Parts) - 1
+			dev := Open(p)
+			require.Zero(t, block.Summarise(dev).Doubtful, "%s without %s", lv, without)
+			requireHash(t, golden.SHA256, dev)
+		}
+		require.Positive(t, two, "of the LVs some must be between two layouts")
+	}
+}
+
+func digest(t *testing.T, s string) [32]byte {
+	b, err := hex.DecodeString(s)
+	require.NoError(t, err)
+	return [32]byte(b)
 }
