@@ -58,7 +58,9 @@ type Segment struct {
 	Target   Target
 }
 
-// Target is what a segment is made of: [Linear], [Striped], [Zero] or [Error].
+// Target is what a segment is made of: [Linear], [Striped], [Zero], [Error], or one of the
+// kinds that have a file of their own: [RAID], [Mirror], [Snapshot], [Thin], [Cache],
+// [Writecache], [Integrity].
 type Target interface {
 	// Inputs lists what the target reads.
 	Inputs() []Input
@@ -115,7 +117,7 @@ func (in Input) String() string {
 // New plans an LV. Whatever is wrong with its metadata becomes an Error segment at its
 // place, so that the rest can still be read; only an LV without any size is refused.
 func New(vg *rebuild.VG, lv *metadata.LV, open Opener) (*Plan, error) {
-	p := planner{vg: vg, open: open, done: map[string]*Volume{}, used: map[*Volume]int64{}}
+	p := planner{vg: vg, open: open, done: map[string]*Volume{}}
 	p.pvs, p.lvs = vg.Index()
 	p.findSnapshots()
 	root, err := p.view(lv)
@@ -140,7 +142,6 @@ type planner struct {
 	pvs       map[string]*rebuild.PV
 	lvs       map[string]*metadata.LV
 	done      map[string]*Volume      // by LV name
-	used      map[*Volume]int64       // bytes of each that others stand on
 	snapshots map[string]*metadata.LV // see findSnapshots
 	merging   map[string]*metadata.LV
 	notes     []Note
@@ -319,11 +320,6 @@ func (p *planner) input(a metadata.Area, n int64, above []string) (Input, error)
 	}
 	if off+n > sub.Size {
 		return Input{}, fmt.Errorf("bytes %d-%d lie beyond the %d bytes of LV %s", off, off+n-1, sub.Size, a.Name)
-	}
-	// No LV stands twice on the same bytes of another. Without this bound, LVs that each use
-	// the next one twice would add up to more than can be walked.
-	if p.used[sub] += n; p.used[sub] > sub.Size {
-		return Input{}, fmt.Errorf("the metadata uses the %d bytes of LV %s more than once", sub.Size, a.Name)
 	}
 	return Input{Volume: sub, Off: off}, nil
 }

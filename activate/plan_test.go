@@ -143,10 +143,6 @@ func TestPlan(t *testing.T) {
 			lvs:  []*metadata.LV{lv("a", seg("striped", 0, 3, 0, "b", 1)), lv("b", seg("striped", 0, 3, 0, "pv0", 0))},
 			want: "0+12288 error: bytes 4096-16383 lie beyond the 12288 bytes of LV b\n",
 		}, {
-			name: "twice on the same bytes",
-			lvs:  []*metadata.LV{lv("a", seg("striped", 0, 3, 0, "b", 0), seg("striped", 3, 3, 0, "b", 0)), lv("b", seg("striped", 0, 3, 0, "pv0", 0))},
-			want: "0+12288 linear LV@0\n12288+12288 error: the metadata uses the 12288 bytes of LV b more than once\n",
-		}, {
 			name: "on itself",
 			lvs:  []*metadata.LV{lv("a", seg("striped", 0, 1, 0, "a", 0))},
 			want: "0+4096 error: LV a stands on itself\n",
