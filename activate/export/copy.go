@@ -159,12 +159,8 @@ func (r *run) collect(ctx context.Context, order <-chan *job, buffers chan<- []b
 	keeper := newKeeper(r.img, r.opts.CheckpointEvery)
 	defer keeper.stop()
 	for j := range order {
-		if j.done != nil {
-			select {
-			case <-j.done:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+		if !j.ready(ctx) {
+			return context.Cause(ctx)
 		}
 		if err := r.take(j); err != nil {
 			return err
@@ -176,15 +172,31 @@ func (r *run) collect(ctx context.Context, order <-chan *job, buffers chan<- []b
 			return err
 		}
 		r.tell(false)
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
 	}
 	if r.ledger.pos < r.dev.Size() {
 		return context.Cause(ctx) // the planner was stopped
 	}
 	r.tell(true)
 	return nil
+}
+
+// ready waits until a job can be taken. It is false when the work has ended before: but a
+// chunk that has been read is taken even then, since the disk may not give it again.
+func (j *job) ready(ctx context.Context) bool {
+	if j.done == nil {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-j.done:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-j.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // take hashes a job and enters it in the ledger.

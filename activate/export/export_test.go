@@ -141,7 +141,7 @@ func TestExportRefuses(t *testing.T) {
 		"part is directory": {dir + "/isdir.img", "in the way", Options{Force: true}},
 		"part is a link":    {dir + "/linked.img", "in the way", Options{Force: true}},
 		"dangling link":     {dir + "/dangling.img", "a link to nothing", Options{Force: true}},
-		"no directory":      {dir + "/no/lv.img", "no such file", Options{}},
+		"no directory":      {dir + "/no/lv.img", "there is no directory", Options{}},
 		"fill":              {dir + "/a.img", `unknown fill "ones"`, Options{Fill: "ones"}},
 		"hash":              {dir + "/a.img", `unknown hash "crc32"`, Options{Hashes: []string{"crc32"}}},
 		"chunk":             {dir + "/a.img", "chunk size of 1000 bytes", Options{ChunkSize: 1000}},
