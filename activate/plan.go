@@ -60,7 +60,7 @@ type Segment struct {
 
 // Target is what a segment is made of: [Linear], [Striped], [Zero], [Error], or one of the
 // kinds that have a file of their own: [RAID], [Mirror], [Snapshot], [Thin], [Cache],
-// [Writecache], [Integrity].
+// [Writecache], [Integrity], [VDO].
 type Target interface {
 	// Inputs lists what the target reads.
 	Inputs() []Input
@@ -256,6 +256,10 @@ func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []
 			return p.integrity(lv, s, n, above)
 		case "snapshot":
 			return p.snapshot(s, n, above)
+		case "vdo":
+			return p.vdo(s, above)
+		case "vdo-pool":
+			return p.vdoPoolData(s, n, above)
 		case "zero":
 			return Zero{}, nil
 		case "error":

@@ -57,7 +57,7 @@ var special = map[string]struct {
 
 // find scans a corpus's disks and finds an LV, named as Golden names it, in the newest
 // version, or that of a seqno, that has it.
-func find(t *testing.T, c *fixtures.Corpus, key string, opt rebuild.Options) (*rebuild.VG, *metadata.LV, error) {
+func find(t testing.TB, c *fixtures.Corpus, key string, opt rebuild.Options) (*rebuild.VG, *metadata.LV, error) {
 	t.Helper()
 	name, seqno, old := strings.Cut(key, "@")
 	ev, err := scan.Run(context.Background(), c.Paths(), scan.Options{History: old})

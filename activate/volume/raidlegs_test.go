@@ -25,10 +25,8 @@ type patched struct {
 
 func (d patched) ReadAt(p []byte, off int64) (int, error) {
 	n, err := d.Device.ReadAt(p, off)
-	for i := range n {
-		if at := off + int64(i) - d.at; at >= 0 && at < int64(len(d.bytes)) {
-			p[i] = d.bytes[at]
-		}
+	if d.at < off+int64(n) && off < d.at+int64(len(d.bytes)) {
+		copy(p[max(d.at-off, 0):n], d.bytes[max(off-d.at, 0):])
 	}
 	return n, err
 }

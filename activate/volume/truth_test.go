@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -160,9 +161,7 @@ func hurt(t *testing.T, rnd *rand.Rand, c *fixtures.Corpus, places []place) (str
 		size := rnd.Int64N(info.Size())
 		saved := p.path + ".cut"
 		require.NoError(t, os.Rename(p.path, saved))
-		whole, err := os.ReadFile(saved)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(p.path, whole[:size], 0o600))
+		copyStart(t, saved, p.path, size)
 		return fmt.Sprintf("%s cut to %d", p.path, size), func() { require.NoError(t, os.Rename(saved, p.path)) }
 	}
 	_, err = f.WriteAt(fresh, off)
@@ -173,6 +172,23 @@ func hurt(t *testing.T, rnd *rand.Rand, c *fixtures.Corpus, places []place) (str
 		defer f.Close()
 		_, err = f.WriteAt(old, off)
 		require.NoError(t, err)
+	}
+}
+
+// copyStart copies the first n bytes of a disk and leaves its holes holes.
+func copyStart(t *testing.T, from, to string, n int64) {
+	src, err := block.Open(from)
+	require.NoError(t, err)
+	defer src.Close()
+	dst, err := os.Create(to)
+	require.NoError(t, err)
+	defer dst.Close()
+	require.NoError(t, dst.Truncate(n))
+	for e := range src.Extents(0, n) {
+		if e.State == block.Data {
+			_, err := io.Copy(io.NewOffsetWriter(dst, e.Off), io.NewSectionReader(src, e.Off, e.Len))
+			require.NoError(t, err)
+		}
 	}
 }
 

@@ -59,6 +59,8 @@ func (o opener) target(s activate.Segment) block.Device {
 		return o.cache(t, s.Len)
 	case activate.Writecache:
 		return o.writecache(t, s.Len)
+	case activate.VDO:
+		return o.vdo(t, s.Len)
 	case activate.RAID:
 		return o.raid(t, s.Len)
 	case activate.Zero:

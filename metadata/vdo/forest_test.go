@@ -261,6 +261,18 @@ func TestRebuildTakesWhateverIsThere(t *testing.T) {
 	}, runs(v))
 }
 
+func TestSuperBlockOlderThanTheJournal(t *testing.T) {
+	d := newDisk(func(sb *SuperBlock) { sb.BlockMapPages = 4 })
+	d.tree()
+	d.mapPage(9, nil)
+	d.journalBlock(11, 11, data(1, 20))
+	v := open(t, d)
+	require.Equal(t, "the super block says that it is clean, but its recovery journal goes on", v.Journal.Doubt)
+	require.Equal(t, []Run{{}, {First: 1, Last: 1, State: Mapped, PBN: 20}, {First: 2, Last: last}}, runs(v))
+	d.lost[journalAt+11%8] = true
+	require.Empty(t, open(t, d).Journal.Doubt, "a place that a closed volume has no need of")
+}
+
 // TestPagesKnownFromTheJournal has pages of which the disk has nothing yet.
 func TestPagesKnownFromTheJournal(t *testing.T) {
 	for _, c := range []struct {
@@ -270,6 +282,9 @@ func TestPagesKnownFromTheJournal(t *testing.T) {
 		want    []Run
 	}{
 		{"allocated", func(d *disk) { d.mapPage(8, nil); d.blocks[9] = []byte("what the block held before it was freed") },
+			[]record{{op: opPage, page: 8, to: Location{9, plain}}, data(1, 20)},
+			[]Run{{}, {First: 1, Last: 1, State: Mapped, PBN: 20}, {First: 2, Last: last}}},
+		{"allocated, unreadable", func(d *disk) { d.mapPage(8, nil); d.lost[9] = true },
 			[]record{{op: opPage, page: 8, to: Location{9, plain}}, data(1, 20)},
 			[]Run{{}, {First: 1, Last: 1, State: Mapped, PBN: 20}, {First: 2, Last: last}}},
 		{"written once", func(d *disk) { d.mapPage(9, nil)[32] = 0 }, []record{data(1, 20)},

@@ -130,6 +130,18 @@ func readJournal(src io.ReaderAt, sb *SuperBlock) (*Journal, error) {
 	return &r.Journal, nil
 }
 
+// goesOn tells whether the journal has the first block that a volume that was closed would
+// write when it is used again: then the super block is an old one.
+func goesOn(src io.ReaderAt, sb *SuperBlock) bool {
+	r := replay{sb: sb, src: src}
+	b := make([]byte, BlockSize)
+	if !r.read(b, sb.JournalStart%sb.Journal.Count) {
+		return false
+	}
+	h := parseJournalHeader(b)
+	return r.valid(h) && h.sequence == sb.JournalStart
+}
+
 func (r *replay) doubt(format string, args ...any) {
 	if r.Doubt == "" {
 		r.Doubt = fmt.Sprintf(format, args...)

@@ -37,26 +37,20 @@ type page struct {
 // slot gives an entry.
 func (p *page) slot(i int) Location { return parseLocation(p.entries[i*entrySize:]) }
 
-// origin is how a page is known, by which its content can be judged.
-type origin struct {
-	root bool // it has its fixed place, which was zeroed when the volume was made
-	born bool // the journal tells of its allocation, so of everything in it
-}
-
-// parse takes the page that was read from pbn.
-func (p *page) parse(b []byte, sb *SuperBlock, from origin) {
+// parse takes the page that was read from pbn. A root has its fixed place, which was zeroed
+// when the volume was made.
+func (p *page) parse(b []byte, sb *SuperBlock, root bool) {
 	le := binary.LittleEndian
 	pbn := le.Uint64(b[offPagePBN:])
 	ours := le.Uint32(b) == pageMajor && le.Uint32(b[4:]) == pageMinor && le.Uint64(b[offPageNonce:]) == sb.Nonce
 	switch {
 	case ours && b[offInitialized] != 0 && pbn == p.pbn:
 		copy(p.entries[:], b[pageHeader:])
-	case from.born:
 	case ours && pbn == p.pbn && !sb.State.closed():
 		// written once and not yet again: the journal has all of it
 	case ours && pbn != p.pbn:
 		p.lose(fmt.Sprintf("where the block map's page %d ought to be is page %d", p.pbn, pbn))
-	case from.root && bytes.Count(b, []byte{0}) == len(b): // never used
+	case root && bytes.Count(b, []byte{0}) == len(b): // never used
 	case bytes.Count(b, []byte{0}) == len(b) || ours:
 		p.quality = unsure
 		p.why = "the page of the block map for this range was never written, or it was wiped: the kernel reads zeros"

@@ -48,16 +48,25 @@ func Open(src io.ReaderAt, size int64) (*Volume, error) {
 	if v.Geometry.Nonce != v.SuperBlock.Nonce {
 		return nil, fmt.Errorf("VDO super block at byte %d: its nonce is %d, the geometry block's %d: they are of two volumes", at, v.SuperBlock.Nonce, v.Geometry.Nonce)
 	}
-	v.Journal = &Journal{Pages: v.BlockMapPages}
-	if v.State.closed() {
-		return v, nil
-	}
+	return v, v.replay()
+}
+
+// replay reads the recovery journal of a volume that was not closed, or of which the journal
+// says so.
+func (v *Volume) replay() (err error) {
 	start := v.Offset(v.SuperBlock.Journal.Start)
-	journal := io.NewSectionReader(src, start, int64(v.SuperBlock.Journal.Count)*BlockSize)
-	if v.Journal, err = readJournal(journal, &v.SuperBlock); err != nil {
-		return nil, fmt.Errorf("VDO recovery journal at byte %d: %w", start, err)
+	src := io.NewSectionReader(v.src, start, int64(v.SuperBlock.Journal.Count)*BlockSize)
+	if v.State.closed() && !goesOn(src, &v.SuperBlock) {
+		v.Journal = &Journal{Pages: v.BlockMapPages}
+		return nil
 	}
-	return v, nil
+	if v.Journal, err = readJournal(src, &v.SuperBlock); err != nil {
+		return fmt.Errorf("VDO recovery journal at byte %d: %w", start, err)
+	}
+	if v.State.closed() {
+		v.Journal.Doubt = fmt.Sprintf("the super block says that it is %s, but its recovery journal goes on", v.State)
+	}
+	return nil
 }
 
 // Size is the length of the virtual device, in bytes.
@@ -78,15 +87,22 @@ func (v *Volume) page(pbn uint64, parent *page, slot int) *page {
 		return p
 	}
 	p = &page{pbn: pbn}
-	b := make([]byte, BlockSize)
-	if n, err := v.src.ReadAt(b, v.Offset(pbn)); n == len(b) {
-		p.parse(b, &v.SuperBlock, origin{root: parent == nil, born: parent != nil && v.changed(parent.pbn, slot)})
-	} else {
-		p.lose(fmt.Sprintf("the block map's page %d cannot be read: %v", pbn, err))
-	}
+	if parent == nil || !v.changed(parent.pbn, slot) {
+		p.read(v, parent == nil)
+	} // else the journal tells of the page's allocation, so of everything in it
 	p.apply(v.of(pbn))
 	v.keep(p)
 	return p
+}
+
+// read takes from disk what the kernel wrote of a page.
+func (p *page) read(v *Volume, root bool) {
+	b := make([]byte, BlockSize)
+	if n, err := v.src.ReadAt(b, v.Offset(p.pbn)); n < len(b) {
+		p.lose(fmt.Sprintf("the block map's page %d cannot be read: %v", p.pbn, err))
+		return
+	}
+	p.parse(b, &v.SuperBlock, root)
 }
 
 // keep puts a page into the cache in place of the one that came first.
