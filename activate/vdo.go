@@ -13,8 +13,9 @@ import (
 // compressed. Source: lib/vdo/vdo.c, drivers/md/dm-vdo.
 type VDO struct {
 	Data     Input
-	DataSize int64 // bytes
-	Volume   *vdo.Volume
+	DataSize int64       // bytes
+	Volume   *vdo.Volume // nil: nothing can be read, because of Lost
+	Lost     string
 	Off      int64 // of the segment in the virtual device, bytes
 
 	Doubt string // why the mappings may not be right; "" when they are
@@ -24,6 +25,9 @@ type VDO struct {
 func (t VDO) Inputs() []Input { return []Input{t.Data} }
 
 func (t VDO) String() string {
+	if t.Volume == nil {
+		return "VDO that cannot be read: " + t.Lost
+	}
 	s := fmt.Sprintf("VDO from byte %d on, %s", t.Off, t.Volume.State)
 	if j := t.Volume.Journal; j.Last > 0 {
 		s += fmt.Sprintf(", recovery journal replayed from block %d to %d", j.First, j.Last)
@@ -35,7 +39,8 @@ func (t VDO) String() string {
 type vdoPool struct {
 	data   *Volume
 	volume *vdo.Volume
-	header int64 // bytes of the virtual device before the first extent
+	header int64  // bytes of the virtual device before the first extent
+	lost   string // why there is no volume
 	doubt  string
 }
 
@@ -60,6 +65,9 @@ func (p *planner) vdo(s *metadata.Segment, above []string) (Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	if pool.volume == nil {
+		return VDO{Data: Input{Volume: pool.data}, DataSize: pool.data.Size, Lost: pool.lost}, nil
+	}
 	es, size := p.vg.Meta.ExtentSize*block.SectorSize, pool.volume.Size()
 	if f.Offset < 0 || f.Offset > size/es {
 		return nil, fmt.Errorf("extent %d of VDO pool %s lies beyond its %d bytes", f.Offset, f.Pool, size)
@@ -72,8 +80,7 @@ func (p *planner) vdo(s *metadata.Segment, above []string) (Target, error) {
 	}, nil
 }
 
-// vdoPool plans the data LV of a pool and reads what tells how to read it, once for all LVs
-// of the pool.
+// vdoPool plans the data LV of a pool and reads what tells how to read it.
 func (p *planner) vdoPool(name string, above []string) (*vdoPool, error) {
 	lv := p.lvs[name]
 	if lv == nil || len(lv.Segments) != 1 {
@@ -91,7 +98,8 @@ func (p *planner) vdoPool(name string, above []string) (*vdoPool, error) {
 		return nil, fmt.Errorf("data of VDO pool %s: %w", name, err)
 	}
 	if pool.volume, err = vdo.Open(holeReader{p.open(pool.data)}, pool.data.Size); err != nil {
-		return nil, fmt.Errorf("VDO pool %s (LV %s): %w", name, f.Data, err)
+		pool.volume, pool.lost = nil, fmt.Sprintf("VDO pool %s (LV %s): %s", name, f.Data, err)
+		return pool, nil
 	}
 	p.judgeVDO(pool, lv)
 	return pool, nil

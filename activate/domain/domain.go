@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/lvrescue/lvrescue/activate"
+	"github.com/lvrescue/lvrescue/metadata/vdo"
 	"github.com/lvrescue/lvrescue/rebuild"
 	"github.com/lvrescue/lvrescue/scan"
 	"github.com/lvrescue/lvrescue/scan/block"
@@ -101,6 +102,13 @@ func (w *walker) target(s activate.Segment, lo, hi int64) {
 	case activate.Writecache:
 		w.input(t.Origin, lo, hi)
 		w.cache(t.Cache, t.CacheSize)
+	case activate.VDO: // its blocks may be anywhere behind the index, which nobody needs
+		if t.Volume == nil {
+			w.input(t.Data, 0, t.DataSize)
+			break
+		}
+		w.input(t.Data, 0, vdo.BlockSize)
+		w.input(t.Data, t.Volume.Offset(t.Volume.DataStart), t.DataSize)
 	default: // how far such a target reads is not known here: at most its own length
 		for _, in := range t.Inputs() {
 			w.input(in, 0, s.Len)

@@ -19,6 +19,9 @@ type vdoLV struct {
 
 // vdo opens a VDO target of n bytes.
 func (o opener) vdo(t activate.VDO, n int64) block.Device {
+	if t.Volume == nil {
+		return block.NewBad(n, t.Lost)
+	}
 	d := &vdoLV{vol: t.Volume, data: o.input(t.Data, t.DataSize), off: t.Off}
 	d.size = min(max(t.Volume.Size()-t.Off, 0), n)
 	whole := block.NewSection(d, 0, n, "this lies beyond the end of the VDO volume")
