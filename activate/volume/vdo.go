@@ -116,6 +116,18 @@ func (b *packedBlock) read() error {
 	return b.err
 }
 
+// readWhole reads the block in one go, if the device lets it. What is doubtful does not show:
+// it is for reading, of which Extents has told the doubts.
+func (b *packedBlock) readWhole() {
+	if b.raw != nil {
+		return
+	}
+	raw := make([]byte, vdo.BlockSize)
+	if n, _ := b.data.ReadAt(raw, b.off); n == len(raw) {
+		b.raw = raw
+	}
+}
+
 // worst is the worst that is known of the bytes [lo, hi) of the block.
 func (b *packedBlock) worst(lo, hi int64) block.Extent {
 	worst := block.Extent{State: block.Data}
@@ -162,20 +174,31 @@ func (f fragment) why(err error) string {
 // ReadAt implements io.ReaderAt.
 func (f fragment) ReadAt(p []byte, off int64) (int, error) {
 	p, eof := block.ClipRead(vdo.BlockSize, p, off)
+	f.readWhole()
 	b, e, err := f.find()
 	if err != nil {
 		return 0, err
 	}
 	if e.State != block.Bad {
-		out := make([]byte, vdo.BlockSize)
-		if err := vdo.Decompress(out, b); err == nil {
-			copy(p, out[off:])
+		if err = f.decompress(p, b, off); err == nil {
 			return len(p), eof
-		} else {
-			e.Why = f.why(err)
 		}
+		e.Why = f.why(err)
 	}
 	return 0, &block.BadRangeError{Off: 0, Len: vdo.BlockSize, Why: e.Why}
+}
+
+// decompress fills p with what the fragment b holds from off on.
+func (f fragment) decompress(p, b []byte, off int64) error {
+	if len(p) == vdo.BlockSize {
+		return vdo.Decompress(p, b)
+	}
+	whole := make([]byte, vdo.BlockSize)
+	if err := vdo.Decompress(whole, b); err != nil {
+		return err
+	}
+	copy(p, whole[off:])
+	return nil
 }
 
 // Extents implements block.Device. Where all of the compressed block is data it is not read:
