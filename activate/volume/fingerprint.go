@@ -11,8 +11,9 @@ import (
 )
 
 // Fingerprint stands for the bytes that a plan delivers, as far as is known before they
-// are read: the version of the metadata, the LV, the places that it is read from, when image files there last changed, and what
-// of them is bad or doubtful. An export that was interrupted may go on when it is the same.
+// are read: the version of the metadata, the LV, the places that it is read from, when image
+// files there last changed, and what of them is bad or doubtful. An export that was
+// interrupted may go on when it is the same.
 func Fingerprint(p *activate.Plan) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%x %s\n", p.VG.Version.Content.SHA256, p.LV.ID)
