@@ -19,7 +19,7 @@ import (
 )
 
 // damagesPerCorpus is how often each corpus is damaged, two places at a time.
-const damagesPerCorpus = 25
+const damagesPerCorpus = 12
 
 // place is a range of a disk that metadata lies in.
 type place struct {
@@ -59,7 +59,7 @@ func survey(t *testing.T, c *fixtures.Corpus) (map[string][]byte, []place) {
 	healthy := map[string][]byte{}
 	ev := each(t, c.Paths(), func(name string, plan *activate.Plan) {
 		dev := Open(plan)
-		if h := Assess(plan, block.Summarise(dev)); h != Complete && h != Degraded || dev.Size() > 64<<20 {
+		if h := Assess(plan, block.Summarise(dev)); h != Complete && h != Degraded || dev.Size() > 16<<20 {
 			return
 		}
 		b := make([]byte, dev.Size())
@@ -198,7 +198,7 @@ func checkTruth(t *testing.T, what string, paths []string, healthy map[string][]
 	each(t, paths, func(name string, plan *activate.Plan) {
 		want, ok := healthy[name]
 		dev := Open(plan)
-		if !ok || dev.Size() > 64<<20 {
+		if !ok || dev.Size() > 16<<20 {
 			return
 		}
 		got := make([]byte, dev.Size())
