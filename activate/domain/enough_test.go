@@ -61,6 +61,9 @@ func keepOnly(t *testing.T, needs []domain.Need) {
 // TestWhatIsWantedIsEnough: an LV reads the same from disks of which only that was rescued
 // which its domain and the metadata's ask for.
 func TestWhatIsWantedIsEnough(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	for corpus, keys := range map[string][]string{
 		"linear":    {"vg0/root"},
 		"striped":   nil,

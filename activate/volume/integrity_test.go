@@ -73,6 +73,9 @@ func checked(t *testing.T, rnd *rand.Rand, blockSize int64) (*verified, model) {
 }
 
 func TestIntegrityAgainstModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	rnd := rand.New(rand.NewPCG(5, 6))
 	for range 300 {
 		d, m := checked(t, rnd, 512<<rnd.IntN(4))

@@ -24,6 +24,9 @@ var layered = []string{
 
 // TestLostDisksNeverInventAByte takes each disk away in turn.
 func TestLostDisksNeverInventAByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	for _, name := range layered {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -39,6 +42,9 @@ func TestLostDisksNeverInventAByte(t *testing.T) {
 // TestScratchesNeverInventAByte makes sectors all over the disks unreadable, those with
 // headers, lists, logs and journals among them.
 func TestScratchesNeverInventAByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	const rounds, start = 2, 1 << 20 // metadata has its own test
 	for _, name := range layered {
 		t.Run(name, func(t *testing.T) {

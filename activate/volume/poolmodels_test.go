@@ -158,6 +158,9 @@ func TestCacheAgainstModel(t *testing.T) {
 // TestThinAgainstModel maps random chunks of a thin device, with and without an external
 // origin that is shorter; some mappings point beyond the pool's data, and one leaf is lost.
 func TestThinAgainstModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	const chunk, chunks, dataChunks = 512, 300, 200
 	rnd := rand.New(rand.NewPCG(5, 1))
 	for _, external := range []int64{0, 100*chunk + 200} {

@@ -107,6 +107,9 @@ func notes(p *activate.Plan) string {
 }
 
 func TestThinTruthWithEachMetadataBlockDamaged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	c := fixtures.Open(t, "thin")
 	names := []string{"vgt/s3", "vgt/x2"}
 	vg, _, err := find(t, c, names[0], rebuild.Options{})
@@ -243,6 +246,9 @@ func TestCacheWithoutTheFastDisk(t *testing.T) {
 // TestCacheTruthWithEachMetadataBlockDamaged breaks every block of the caches' metadata in
 // turn. What is then called good is right.
 func TestCacheTruthWithEachMetadataBlockDamaged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	for _, corpus := range []string{"cache", "cache-crash"} {
 		c := fixtures.Open(t, corpus)
 		for key := range c.Golden {

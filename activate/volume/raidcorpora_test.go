@@ -326,6 +326,9 @@ func TestRAIDStoppedAtWork(t *testing.T) {
 // TestRAIDReshape: arrays stopped while they are reshaped have two layouts. Without any one
 // disk the rest makes up for it on both sides of the reshape's position.
 func TestRAIDReshape(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	c := openRAID(t, "raid-reshape")
 	var prefix map[string]string
 	require.NoError(t, json.Unmarshal([]byte(c.Files["prefix.json"]), &prefix))

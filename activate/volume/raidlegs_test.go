@@ -66,6 +66,9 @@ func segmentOf(t testing.TB, vg *rebuild.VG, name string) *metadata.Segment {
 }
 
 func TestRAIDEvidence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	all := func(lv string, n int, change func([]byte)) func(*testing.T, *rebuild.VG) {
 		return func(t *testing.T, vg *rebuild.VG) {
 			for i := range n {

@@ -31,6 +31,9 @@ type place struct {
 // disks break, and holds what can still be read against the truth rule: each byte is the
 // healthy LV's, or is called bad or doubtful. What then cannot be found is lost, not wrong.
 func TestDamagedMetadataNeverInventsAByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	for _, name := range fixtures.Names() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -130,6 +130,9 @@ func eachVDO(t *testing.T, test func(t *testing.T, l *vdoLab)) {
 
 // TestVDODamagedBlockMap breaks each page of the block map in turn.
 func TestVDODamagedBlockMap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	for _, lv := range vdoLVs {
 		l := newVDOLab(t, lv[0], lv[1])
 		for i, pbn := range l.pages(t) {
@@ -149,6 +152,9 @@ func TestVDODamagedBlockMap(t *testing.T) {
 
 // TestVDOBadSectors scratches the blocks with data, half of them so that only reading shows.
 func TestVDOBadSectors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	eachVDO(t, func(t *testing.T, l *vdoLab) {
 		rnd := rand.New(rand.NewPCG(1, 2))
 		var known, hidden []block.Extent
@@ -265,6 +271,9 @@ func TestVDOCompressedBlockThatCannotBeDecompressed(t *testing.T) {
 
 // TestVDOStates has the super block tell of states that no corpus shows.
 func TestVDOStates(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	for _, c := range []struct {
 		corpus string
 		state  vdo.State
@@ -291,6 +300,9 @@ func TestVDOStates(t *testing.T) {
 
 // TestVDOLostJournal loses blocks of the recovery journal.
 func TestVDOLostJournal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
 	for _, key := range []string{"vgv/v1", "vgw/v2"} {
 		l := newVDOLab(t, "vdo-crash", key)
 		j := l.volume.Journal
