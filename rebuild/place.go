@@ -258,18 +258,13 @@ func (vg *VG) doubtShared() {
 		source *scan.Source
 		offset int64
 	}
-	labels, first := map[spot]metadata.ID{}, map[spot]*PV{}
-	for _, f := range vg.Group.pvs {
-		if f.Where != byHand && f.ID() != "" {
-			labels[spot{f.Source, f.Offset}] = f.ID()
-		}
-	}
+	first := map[spot]*PV{}
 	for _, p := range vg.PVs {
 		if p.Missing() {
 			continue
 		}
 		at := spot{p.Found.Source, p.Found.Offset}
-		if id := labels[at]; p.Found.Where == byHand && id != "" && id != p.Meta.ID {
+		if id := vg.labelUnder(p.Found); id != "" && id != p.Meta.ID {
 			p.suspect(fmt.Sprintf("%s was placed by hand as PV %s, but its label is that of PV %s", p.Found, p.Meta.Key, id))
 			vg.note(scan.Warning, "label-differs", p.Found, "%s", p.Doubt)
 		}
@@ -283,6 +278,20 @@ func (vg *VG) doubtShared() {
 		p.suspect(why)
 		vg.note(scan.Warning, "pv-shared", p.Found, "%s", why)
 	}
+}
+
+// labelUnder is the UUID in the label of a place that the user named; "" where there is none,
+// or the place was found by its label.
+func (vg *VG) labelUnder(at *scan.PV) metadata.ID {
+	if at.Where != byHand {
+		return ""
+	}
+	for _, f := range vg.Group.pvs {
+		if f.Where != byHand && f.Source == at.Source && f.Offset == at.Offset && f.ID() != "" {
+			return f.ID()
+		}
+	}
+	return ""
 }
 
 // suspect doubts the disk of a PV; the first reason stands.

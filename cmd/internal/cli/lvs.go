@@ -140,8 +140,11 @@ func segRows(s *assessed) []segRow {
 			Size: seg.ExtentCount * es, SizePE: seg.ExtentCount, Stripes: len(legs(seg)), StripeSize: seg.StripeSize * block.SectorSize,
 			Devices: devices(s.vg, seg), Health: string(volume.Lost)}
 		if s.dev != nil {
-			part := block.NewSection(s.dev, row.Start, row.Size, "")
-			row.Health = string(volume.Judge(block.Summarise(part)))
+			totals := s.totals
+			if row.Size != s.dev.Size() {
+				totals = block.Summarise(block.NewSection(s.dev, row.Start, row.Size, ""))
+			}
+			row.Health = string(volume.Judge(totals))
 		}
 		rows = append(rows, row)
 	}
