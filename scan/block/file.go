@@ -23,6 +23,7 @@ type File struct {
 	id    Identity
 	holes bool // regular file, so that the filesystem may tell of holes
 	stamp string
+	data  atomic.Pointer[Extent] // the run of data found last, see next
 
 	refused atomic.Bool // the medium has refused a read
 	direct  func() *os.File
@@ -183,8 +184,12 @@ func (f *File) Extents(off, n int64) iter.Seq[Extent] {
 }
 
 // next is the extent of [lo, hi) that starts at lo. When the filesystem does not tell,
-// everything is data.
+// everything is data. A run of data is asked for once, since some filesystems walk it page by
+// page; holes are asked for every time, since they may have been filled.
 func (f *File) next(lo, hi int64) Extent {
+	if run := f.data.Load(); run != nil && run.Off <= lo && lo < run.End() {
+		return Extent{Off: lo, Len: min(run.End(), hi) - lo}
+	}
 	data, err := seekData(f.f, lo)
 	switch {
 	case errors.Is(err, errNoMoreData) && f.uncut():
@@ -199,6 +204,7 @@ func (f *File) next(lo, hi int64) Extent {
 	if err != nil || hole <= lo {
 		hole = hi
 	}
+	f.data.Store(&Extent{Off: lo, Len: hole - lo})
 	return Extent{Off: lo, Len: min(hole, hi) - lo}
 }
 
