@@ -35,7 +35,7 @@ const (
 const Pattern = "LVRESCUE:NODATA:"
 
 const (
-	defaultChunk = 1 << 20
+	defaultChunk = 256 << 10 // what was read is still in the cache of the core that writes it
 	maxChunk     = 64 << 20
 	maxWorkers   = 16
 	maxIdentity  = 4096
@@ -59,7 +59,7 @@ type Options struct {
 	OnSource bool
 
 	Workers   int // parallel reads; 0 is one per CPU
-	ChunkSize int // bytes that are read at once, a multiple of 4096; 0 is 1 MiB
+	ChunkSize int // bytes that are read at once, a multiple of 4096; 0 is 256 KiB
 
 	// CheckpointEvery is how often FILE.part.map is brought up to date; 0 is 30 s.
 	CheckpointEvery time.Duration
