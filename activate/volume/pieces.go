@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"iter"
 
 	"github.com/lvrescue/lvrescue/scan/block"
 )
@@ -42,6 +43,34 @@ func (c piece) extents(yield func(block.Extent) bool) bool {
 		}
 	}
 	return true
+}
+
+// pieces tells, in order and without gaps, of which pieces a device's bytes [lo, hi) are made.
+type pieces func(lo, hi int64) iter.Seq[piece]
+
+// readAt is the ReadAt of a device of size bytes that is made of pieces.
+func (ps pieces) readAt(size int64, p []byte, off int64) (n int, err error) {
+	p, eof := block.ClipRead(size, p, off)
+	for c := range ps(off, off+int64(len(p))) {
+		m, err := c.read(p[n:])
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, eof
+}
+
+// extents is the Extents of a device of size bytes that is made of pieces.
+func (ps pieces) extents(size, off, n int64) iter.Seq[block.Extent] {
+	return block.Merge(func(yield func(block.Extent) bool) {
+		lo, hi := block.Clip(size, off, n)
+		for c := range ps(lo, hi) {
+			if !c.extents(yield) {
+				return
+			}
+		}
+	})
 }
 
 // doubt makes doubtful what can be delivered, for the reason why.

@@ -55,21 +55,7 @@ func (s *striped) ReadAt(p []byte, off int64) (n int, err error) {
 // readChunk reads up to the end of one chunk.
 func (s *striped) readChunk(p []byte, off int64) (int, error) {
 	leg, at, run := s.place(off)
-	p = p[:min(run, int64(len(p)))]
-	n, err := s.legs[leg].ReadAt(p, at)
-	if n == len(p) {
-		return n, nil
-	}
-	bad, ok := err.(*block.BadRangeError)
-	if !ok {
-		return n, err
-	}
-	// The leg's bad range may begin before this read and go on beyond this chunk.
-	moved := *bad
-	lo := max(bad.Off, at)
-	moved.Off = off + lo - at
-	moved.Len = min(bad.Off+bad.Len-lo, run-(lo-at))
-	return n, &moved
+	return piece{off, run, s.legs[leg], at}.read(p)
 }
 
 const (

@@ -69,28 +69,13 @@ func (d *vdoLV) pieces(lo, hi int64) iter.Seq[piece] {
 }
 
 // ReadAt implements io.ReaderAt.
-func (d *vdoLV) ReadAt(p []byte, off int64) (n int, err error) {
-	p, eof := block.ClipRead(d.size, p, off)
-	for c := range d.pieces(off, off+int64(len(p))) {
-		m, err := c.read(p[n:])
-		n += m
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, eof
+func (d *vdoLV) ReadAt(p []byte, off int64) (int, error) {
+	return pieces(d.pieces).readAt(d.size, p, off)
 }
 
 // Extents implements block.Device.
 func (d *vdoLV) Extents(off, n int64) iter.Seq[block.Extent] {
-	return block.Merge(func(yield func(block.Extent) bool) {
-		lo, hi := block.Clip(d.size, off, n)
-		for c := range d.pieces(lo, hi) {
-			if !c.extents(yield) {
-				return
-			}
-		}
-	})
+	return pieces(d.pieces).extents(d.size, off, n)
 }
 
 // packedBlock is a compressed block, read when it is needed and kept for the fragments that
