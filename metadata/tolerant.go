@@ -191,7 +191,11 @@ func (s *salvager) assign(l line) {
 	case top.place == inRoot && n.Key != "contents" && !s.root.Has("contents"):
 		return // of a section whose beginning is lost
 	case n.Key == "id" && (top.node.Has("id") || top.place == inSegment || top.place == inOther):
-		s.note(l.start, "the section of UUID "+shorten(n.Values[0].Raw), "an id where none can be: the name before it is lost")
+		dropped := "a section"
+		if len(n.Values) > 0 {
+			dropped = "the section of UUID " + shorten(n.Values[0].Raw)
+		}
+		s.note(l.start, dropped, "an id where none can be: the name before it is lost")
 		top.node.damaged = true
 		s.lost = 0
 		return
