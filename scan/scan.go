@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 // Options say what a scan does beyond the ordinary.
@@ -79,7 +81,7 @@ func runAll(ctx context.Context, scans []*sourceScan, progress func(done, total 
 	g, running := errgroup.WithContext(ctx)
 	g.SetLimit(max(runtime.GOMAXPROCS(0), 4)) // disks wait more than they compute
 	for _, s := range scans {
-		g.Go(func() error {
+		g.Go(block.Guarded(func() error {
 			if err := s.run(running); err != nil {
 				return err
 			}
@@ -90,7 +92,7 @@ func runAll(ctx context.Context, scans []*sourceScan, progress func(done, total 
 				progress(done, len(scans))
 			}
 			return nil
-		})
+		}))
 	}
 	return g.Wait()
 }

@@ -141,7 +141,7 @@ func (k *keeper) keep(pos int64, partMap func(pos int64) *block.Mapfile) error {
 
 func (k *keeper) start(task func() error) {
 	k.busy = true
-	go func() { k.result <- task() }()
+	go func() { k.result <- block.Guarded(task)() }()
 }
 
 // stop waits for the task that is running. A failed sync is known to the image; any other

@@ -47,13 +47,13 @@ func (r *run) copy(ctx context.Context) error {
 	work := make(chan *job, cap(buffers))
 	order := make(chan *job, cap(buffers))
 
-	group.Go(func() error {
+	group.Go(block.Guarded(func() error {
 		defer close(work)
 		defer close(order)
 		return r.plan(ctx, buffers, work, order)
-	})
+	}))
 	for range r.opts.Workers {
-		group.Go(func() error {
+		group.Go(block.Guarded(func() error {
 			for j := range work {
 				if err := r.chunk(j); err != nil {
 					return err
@@ -61,9 +61,9 @@ func (r *run) copy(ctx context.Context) error {
 				close(j.done)
 			}
 			return nil
-		})
+		}))
 	}
-	group.Go(func() error { return r.collect(ctx, order, buffers) })
+	group.Go(block.Guarded(func() error { return r.collect(ctx, order, buffers) }))
 	return group.Wait()
 }
 
@@ -184,7 +184,7 @@ func (r *run) collect(ctx context.Context, order <-chan *job, buffers chan<- []b
 // chunk that has been read is taken even then, since the disk may not give it again.
 func (j *job) ready(ctx context.Context) bool {
 	if j.done == nil {
-		return ctx.Err() == nil
+		return true
 	}
 	select {
 	case <-j.done:

@@ -250,6 +250,32 @@ func TestResumeKeepsWhatADyingDiskGave(t *testing.T) {
 	}, sum.Lost)
 }
 
+// faulty is a disk with a part that its reader cannot cope with.
+type faulty struct{ disk }
+
+func (d *faulty) ReadAt(p []byte, off int64) (int, error) {
+	if off >= 6*mib {
+		panic("a fault of the reader")
+	}
+	return d.disk.ReadAt(p, off)
+}
+
+// A panic in a worker is an error as others are: what has been read stays.
+func TestFaultInAWorker(t *testing.T) {
+	const size = 8 * mib
+	gone := block.Extent{Off: mib, Len: 2 * mib, State: block.Bad, Why: "not connected"}
+	out := output(t)
+	_, err := Run(context.Background(), marked(t, &faulty{disk{size: size}}, gone), out, Options{Workers: 1})
+	var fault *block.Fault
+	require.ErrorAs(t, err, &fault)
+	require.ErrorContains(t, err, "a fault of the reader (6291456 of 8388608 bytes are in")
+	require.Contains(t, string(fault.Stack), "(*faulty).ReadAt")
+
+	sum := export(t, &disk{size: size}, out, Options{Resume: true})
+	require.Equal(t, int64(4*mib), sum.Resumed)
+	requireImage(t, want(size, FillZero, nil), out)
+}
+
 // What was bad is tried again, and what the file has there gives way to zeros.
 func TestResumeTriesBadRangesAgain(t *testing.T) {
 	const size = 8 * mib

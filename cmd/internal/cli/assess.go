@@ -113,12 +113,14 @@ func assessVG(vg *rebuild.VG, hidden bool) []*assessed {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, lv := range lvs {
-		g.Go(func() error {
+		g.Go(block.Guarded(func() error {
 			list[i] = assess(vg, lv).show(shown)
 			return nil
-		})
+		}))
 	}
-	_ = g.Wait() // none of them fails
+	if fault := g.Wait(); fault != nil {
+		panic(fault)
+	}
 	slices.SortStableFunc(list, func(a, b *assessed) int { return cmp.Compare(a.lv.Name, b.lv.Name) })
 	return list
 }

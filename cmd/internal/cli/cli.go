@@ -101,16 +101,13 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 
 // Run executes a command line, without the name of the program, and returns its exit code.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return guard(stderr, args, func() int {
+	return guard(stderr, args, func() error {
 		root := New(stdout, stderr)
 		root.SetArgs(joinDiff(args))
 		err := root.ExecuteContext(ctx)
 		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) && hintFor(err) == "" {
 			err = cause
 		}
-		if err != nil {
-			reportError(stderr, err)
-		}
-		return codeOf(err)
+		return err
 	})
 }

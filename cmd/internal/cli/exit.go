@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"github.com/lvrescue/lvrescue/cmd/internal/render"
+	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 // The exit codes. Scripts rely on them: they never change their meaning.
@@ -64,6 +64,9 @@ func (e *exitError) Unwrap() error { return e.err }
 // errPartial ends a command that has delivered, and said of what something is missing.
 var errPartial = &exitError{code: exitPartial}
 
+// errFault ends a command in which there was a fault that has been reported.
+var errFault = &exitError{code: exitPanic}
+
 // usagef reports wrong usage.
 func usagef(hint, format string, args ...any) error {
 	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...), hint: hint}
@@ -74,12 +77,20 @@ func hinted(err error, hint string, args ...any) error {
 	return &exitError{code: exitFailed, err: err, hint: fmt.Sprintf(hint, args...)}
 }
 
+// isFault tells whether an error is a panic that was caught somewhere.
+func isFault(err error) bool {
+	var f *block.Fault
+	return errors.As(err, &f)
+}
+
 // codeOf is the exit code that an error stands for.
 func codeOf(err error) int {
 	var e *exitError
 	switch {
 	case err == nil:
 		return exitComplete
+	case isFault(err):
+		return exitPanic
 	case errors.As(err, &e):
 		return e.code
 	}
@@ -90,6 +101,8 @@ func codeOf(err error) int {
 func hintFor(err error) string {
 	var e *exitError
 	switch {
+	case isFault(err):
+		return "nothing was written to any source; please report this with the lines below"
 	case errors.As(err, &e) && e.hint != "":
 		return e.hint
 	case errors.Is(err, fs.ErrPermission):
@@ -112,6 +125,10 @@ func reportError(w io.Writer, err error) {
 	if h := hintFor(err); h != "" {
 		say(w, "hint: ", h)
 	}
+	var fault *block.Fault
+	if errors.As(err, &fault) {
+		fmt.Fprintf(w, "%s\n%s", versionLine(), fault.Stack)
+	}
 }
 
 // say prints one message in the form that all messages on stderr have.
@@ -119,15 +136,14 @@ func say(w io.Writer, kind, text string) {
 	fmt.Fprintf(w, "lvrescue: %s%s\n", kind, render.Printable(text))
 }
 
-// guard runs f and turns a panic into a report and an exit code.
-func guard(stderr io.Writer, args []string, f func() int) (code int) {
-	defer func() {
-		if p := recover(); p != nil {
-			say(stderr, "", fmt.Sprintf("internal error: %v", p))
-			say(stderr, "hint: ", "nothing was written to any source; please report this with the lines below")
-			fmt.Fprintf(stderr, "%s\ncommand: %q\n%s", versionLine(), args, debug.Stack())
-			code = exitPanic
-		}
-	}()
-	return f()
+// guard runs a command line and reports its error, or its panic. It returns the exit code.
+func guard(stderr io.Writer, args []string, f func() error) int {
+	err := block.Guarded(f)()
+	if err != nil {
+		reportError(stderr, err)
+	}
+	if isFault(err) {
+		fmt.Fprintf(stderr, "command: %q\n", args)
+	}
+	return codeOf(err)
 }

@@ -10,11 +10,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 func TestGuardReportsPanics(t *testing.T) {
 	var out bytes.Buffer
-	code := guard(&out, []string{"scan", "x"}, func() int { panic("oops") })
+	code := guard(&out, []string{"scan", "x"}, func() error { panic("oops") })
 	require.Equal(t, exitPanic, code)
 	require.Contains(t, out.String(), "lvrescue: internal error: oops")
 	require.Contains(t, out.String(), `command: ["scan" "x"]`)
@@ -31,6 +33,7 @@ func TestCodeOf(t *testing.T) {
 		{usagef("", "wrong"), exitUsage},
 		{fmt.Errorf("wrapped: %w", errPartial), exitPartial},
 		{hinted(errors.New("any"), "try"), exitFailed},
+		{hinted(fmt.Errorf("export: %w", &block.Fault{Value: "oops"}), "try"), exitPanic},
 	} {
 		require.Equal(t, c.want, codeOf(c.err))
 	}

@@ -45,11 +45,14 @@ func (o *exportOptions) run(ctx context.Context, a *app, g *gathered, jobs []exp
 		if err != nil && !errors.Is(err, errPartial) {
 			reportError(a.err, fmt.Errorf("%s: %w", job.lv.name(), err))
 		}
-		if err != nil {
+		switch {
+		case isFault(err) || worst == errFault:
+			worst = errFault
+		case err != nil:
 			worst = errPartial
 		}
 	}
-	if failed == len(jobs) && len(jobs) > 1 && ctx.Err() == nil {
+	if worst == errPartial && failed == len(jobs) && len(jobs) > 1 && ctx.Err() == nil {
 		worst = &exitError{code: exitFailed}
 	}
 	if a.json {
