@@ -40,7 +40,7 @@ type Strength uint8
 const (
 	Fragment  Strength = iota // parts of the text are damaged
 	Unproven                  // whole, but its checksum is wrong
-	Remnant                   // whole; nothing on the disk points at it, or it is a backup file
+	Remnant                   // whole; nothing on the disk points at it, or it is a backup file, or carved
 	Pending                   // valid checksum, but precommitted, or in an ignored area
 	Confirmed                 // committed, with a valid checksum
 )
@@ -216,11 +216,11 @@ func pointedAt(v *Version) bool {
 
 // unpointed tells whether a version may have been committed though no committed slot says
 // so: it stands in a backup file, which LVM writes of committed versions, in an area that
-// was set aside since, or in one without a header that could tell.
+// was set aside since, in one without a header that could tell, or outside of all areas.
 func unpointed(v *Version) bool {
 	return slices.ContainsFunc(v.Copies, func(c *scan.Copy) bool {
 		switch {
-		case c.Slot == scan.BackupFile, c.Slot == scan.Ignored:
+		case c.Slot == scan.BackupFile, c.Slot == scan.Ignored, c.Slot == scan.Carved:
 			return true
 		case c.Slot != scan.Ring:
 			return false
@@ -253,7 +253,7 @@ func copies(v *Version) string {
 		n[c.Slot]++
 	}
 	var s []string
-	for slot := scan.Committed; slot <= scan.BackupFile; slot++ {
+	for slot := scan.Committed; slot <= scan.Carved; slot++ {
 		if n[slot] > 0 {
 			s = append(s, fmt.Sprintf("%d× %s", n[slot], slot))
 		}

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/metadata/signs"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -22,7 +23,20 @@ type Evidence struct {
 	Sources  []*Source
 	PVs      []*PV
 	Copies   []*Copy // of metadata texts, in the order of sources and offsets
+	Signs    []*Sign // of other formats; only a search of the whole surface finds them
 	Findings []Finding
+}
+
+// Sign is a superblock or header of another format, which helps to tell what stands where.
+type Sign struct {
+	Source *Source
+	Offset int64 // in the source
+	*signs.Sign
+}
+
+// Begins is where in the source what the sign belongs to begins; ok only when it tells.
+func (s *Sign) Begins() (at int64, ok bool) {
+	return s.Offset - s.Start, s.Start != signs.Unknown
 }
 
 // Source is one disk, image file or block device, as given or found in a directory.
@@ -117,6 +131,7 @@ type Copy struct {
 	Offset   int64 // of the text's first byte in the source
 	Area     *Area // nil for backup files, and for texts of a PV that begins before its source
 	Slot     Slot
+	How      string // "" unless it takes words: how a carved text was found
 	Checksum metadata.Checksum
 }
 
@@ -129,10 +144,11 @@ const (
 	Ring                     // nothing: an older or unfinished version that is still in the ring
 	Ignored                  // the first raw_locn of an ignored area: valid when it became ignored
 	BackupFile               // a file of /etc/lvm/backup or archive
+	Carved                   // nothing: it was found by searching the whole surface
 )
 
 func (s Slot) String() string {
-	return [...]string{"committed", "precommitted", "ring", "ignored area", "backup file"}[s]
+	return [...]string{"committed", "precommitted", "ring", "ignored area", "backup file", "carved"}[s]
 }
 
 // Content is a metadata text. All copies with the same bytes share one Content, so that a
