@@ -9,59 +9,56 @@ import (
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
-// doubts lists, for each PV, the byte ranges that a version of the VG claims but may not
-// own: extents that two of its LVs claim, and extents that a later version gave to others,
-// be it of this VG or of one that took the PV over.
-func (g *Group) doubts(v *Version) map[metadata.ID][]block.Extent {
-	d := map[metadata.ID][]block.Extent{}
-	add := func(id metadata.ID, start, count int64, why string) {
-		d[id] = append(d[id], block.Extent{Off: start * block.SectorSize, Len: count * block.SectorSize, State: block.Doubtful, Why: why})
+// doubts lists, for a PV of the VG, the byte ranges that the version claims but may not own:
+// extents that two of its LVs claim; extents that a later version gave to others, be it of
+// this VG or of one that took the PV over; and those that no later version says to have been
+// left alone all the time.
+func (vg *VG) doubts(p *PV, was []run, overlaps []metadata.Overlap, gaps []Gap) []block.Extent {
+	g, v, es := vg.Group, vg.Version, vg.Meta.ExtentSize
+	state := block.Doubtful
+	if g.result.strict {
+		state = block.Bad
 	}
-	pvs, es := byKey(v.Meta), v.Meta.ExtentSize
-	for _, o := range metadata.Overlaps(v.Meta) {
-		pv := pvs[o.PVKey]
-		add(pv.ID, pv.PEStart+o.Start*es, o.Count*es, fmt.Sprintf("LVs %s and %s both claim these extents", o.A, o.B))
+	var d []block.Extent
+	add := func(state block.State, start, count int64, why string) {
+		d = append(d, block.Extent{Off: start * block.SectorSize, Len: count * block.SectorSize, State: state, Why: why})
 	}
-	was := runs(v.Meta)
+	for _, o := range overlaps {
+		if o.PVKey == p.Meta.Key {
+			add(block.Doubtful, p.Meta.PEStart+o.Start*es, o.Count*es, fmt.Sprintf("LVs %s and %s both claim these extents", o.A, o.B))
+		}
+	}
 	if len(was) == 0 {
-		return d // nothing that another could have taken
+		return paint(d) // nothing that another could have taken
 	}
-	for _, group := range g.result.Groups {
-		for _, w := range group.Versions {
-			if !group.after(w, g, v) || !sharesPV(w.Meta, was) {
-				continue
-			}
-			name := w.Meta.Name + "/"
-			if group == g {
-				name = ""
-			}
-			for id, taken := range reused(was, runs(w.Meta)) {
-				for _, r := range taken {
-					add(id, r.start, r.count, fmt.Sprintf("given to LV %s%s since, by seqno %d", name, r.lv, w.Meta.Seqno))
-				}
+	var taken []taking
+	for _, t := range vg.tenants(p) {
+		for _, group := range g.result.Groups {
+			taken = append(taken, group.takings(g, v, was, t.id, t.shift)...)
+		}
+	}
+	slices.SortStableFunc(taken, taking.compare)
+	for _, t := range taken {
+		add(state, t.start, t.count, t.why(g))
+	}
+	for _, gap := range gaps {
+		i := slices.Index(g.Versions, gap.Before)
+		for _, r := range was {
+			for _, l := range g.claimed().lost(p.Meta.ID, r, i) {
+				add(state, l.start, l.count, gap.String()+" not found: they may have given these extents to others")
 			}
 		}
 	}
-	for id := range d {
-		d[id] = disjoint(d[id])
-	}
-	return d
+	return paint(d)
 }
 
 // after tells whether version w of this group was written later than v of another, as far
 // as seqnos of one VG, and clocks between two, can tell.
 func (g *Group) after(w *Version, of *Group, v *Version) bool {
-	switch {
-	case w.Damage != nil:
-		return false
-	case g == of:
-		return w.Meta.Seqno > v.Meta.Seqno
+	if g == of {
+		return compareTime(w, v) > 0
 	}
 	return !w.Meta.CreationTime.Before(v.Meta.CreationTime)
-}
-
-func sharesPV(vg *metadata.VG, used map[metadata.ID][]run) bool {
-	return slices.ContainsFunc(vg.PVs, func(p *metadata.PV) bool { return used[p.ID] != nil })
 }
 
 // byKey finds PVs by their keys; of two of one key the first counts.
@@ -84,10 +81,18 @@ type run struct {
 // sector of the LV at the same place.
 type use struct {
 	lv          metadata.ID
-	area, areas int
+	area, areas int   // which area of the segment, of how many
 	stripe      int64 // sectors
 	base        int64 // sector of the LV minus that of the PV, where one follows the other; else the segment's first
 	first       int64 // sector of the PV where the area begins, where they do not
+}
+
+// begins tells whether the run holds the LV's first bytes.
+func (r run) begins() bool {
+	if r.use.areas > 1 {
+		return r.use.area == 0 && r.use.base == 0
+	}
+	return r.use.base == -r.start
 }
 
 // runs lists what the PVs' extents are used for, sorted by place. What a pvmove moves away
@@ -118,42 +123,27 @@ func runs(vg *metadata.VG) map[metadata.ID][]run {
 	return m
 }
 
-// reused lists where LVs once were and something else is now: another LV, or another part
-// of the same one.
-func reused(was, is map[metadata.ID][]run) map[metadata.ID][]run {
-	out := map[metadata.ID][]run{}
-	for id, old := range was {
-		rest := is[id]
-		for _, o := range old {
-			for len(rest) > 0 && rest[0].start+rest[0].count <= o.start {
-				rest = rest[1:]
+// paint lays extents one under the other: where they overlap, the first stands. The result
+// is sorted.
+func paint(list []block.Extent) []block.Extent {
+	var out []block.Extent // sorted, apart
+	for _, x := range list {
+		i, _ := slices.BinarySearchFunc(out, x.Off, func(e block.Extent, off int64) int { return cmp.Compare(e.End()-1, off) })
+		for at := x.Off; at < x.End(); i++ {
+			next := x.End()
+			if i < len(out) {
+				next = min(next, out[i].Off)
 			}
-			for _, n := range rest {
-				if n.start >= o.start+o.count {
-					break
-				}
-				lo, hi := max(o.start, n.start), min(o.start+o.count, n.start+n.count)
-				if lo < hi && o.use != n.use {
-					out[id] = append(out[id], run{start: lo, count: hi - lo, lv: n.lv})
-				}
+			if at < next {
+				piece := x
+				piece.Off, piece.Len = at, next-at
+				out = slices.Insert(out, i, piece)
+				i++
 			}
-		}
-	}
-	return out
-}
-
-// disjoint sorts extents and cuts away where they overlap; the first reason stands.
-func disjoint(e []block.Extent) []block.Extent {
-	slices.SortStableFunc(e, func(a, b block.Extent) int { return cmp.Compare(a.Off, b.Off) })
-	out := e[:0]
-	var end int64
-	for _, x := range e {
-		if cut := end - x.Off; cut > 0 {
-			x.Off, x.Len = x.Off+cut, x.Len-cut
-		}
-		if x.Len > 0 {
-			out = append(out, x)
-			end = x.End()
+			if i >= len(out) {
+				break
+			}
+			at = max(next, out[i].End())
 		}
 	}
 	return out

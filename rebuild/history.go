@@ -21,6 +21,8 @@ type Version struct {
 	Damage  error // what of the text is not intact; nil for a whole text
 	Copies  []*scan.Copy
 	Fork    bool // another version has the same seqno and describes another VG
+
+	era int // restorations of older texts that were before it, itself included
 }
 
 // ID names the version for the user: its seqno, and where that is not enough the first
@@ -72,18 +74,18 @@ func (v *Version) Strength() Strength {
 
 // order sorts the versions from old to new and marks forks.
 func (g *Group) order() {
+	g.eras()
 	slices.SortStableFunc(g.Versions, func(a, b *Version) int {
-		return cmp.Or(cmp.Compare(a.Meta.Seqno, b.Meta.Seqno),
+		return cmp.Or(compareTime(a, b),
 			a.Meta.CreationTime.Compare(b.Meta.CreationTime),
 			cmp.Compare(a.Strength(), b.Strength()))
 	})
-	for rest := g.Versions; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].Meta.Seqno == rest[0].Meta.Seqno {
-			n++
-		}
-		markForks(rest[:n])
-		rest = rest[n:]
+	bySeqno := map[uint32][]*Version{}
+	for _, v := range g.Versions {
+		bySeqno[v.Meta.Seqno] = append(bySeqno[v.Meta.Seqno], v)
+	}
+	for _, vs := range bySeqno {
+		markForks(vs)
 	}
 }
 
@@ -146,8 +148,31 @@ func (g *Group) choose() {
 		g.Choice = fmt.Sprintf("only damaged texts were found; seqno %d is the newest of them", m.Seqno)
 		g.Doubt = fmt.Sprintf("metadata seqno %d is damaged: fields may be garbled", m.Seqno)
 	}
+	g.tellRestored()
 	for _, v := range g.Versions {
 		g.compareWithCurrent(v)
+	}
+}
+
+// tellRestored notes that the VG was put back to an older text, and what was before: it
+// looks newer by its seqno.
+func (g *Group) tellRestored() {
+	cur := g.Current
+	var newest *Version // before the restoration
+	for _, v := range g.Versions {
+		if v.era < cur.era && v.Meta.Seqno >= cur.Meta.Seqno && (newest == nil || v.Meta.Seqno > newest.Meta.Seqno) {
+			newest = v
+		}
+	}
+	if newest == nil {
+		return
+	}
+	c := newest.Copies[0]
+	g.Findings = append(g.Findings, scan.Finding{Severity: scan.Warning, Code: "restored", Source: c.Source.Name, Offset: c.Offset,
+		Text: fmt.Sprintf("VG %s was at seqno %d when an older text was restored, from which it goes on to seqno %d; --at %s stands on what was before",
+			cur.Meta.Name, newest.Meta.Seqno, cur.Meta.Seqno, newest.ID())})
+	if newest.Strength() == Confirmed {
+		g.Doubt = fmt.Sprintf("seqno %d, from before an older text was restored, is still committed on %s", newest.Meta.Seqno, c.Source.Name)
 	}
 }
 
@@ -163,6 +188,7 @@ func (g *Group) compareWithCurrent(v *Version) {
 		if v.Damage != nil {
 			note(scan.Error, "version-damaged", "VG %s stands on a damaged text: %v", cur.Meta.Name, v.Damage)
 		}
+	case v.era < cur.era: // see tellRestored
 	case v.Meta.Seqno == cur.Meta.Seqno && v.Fork && cur.Fork:
 		note(scan.Warning, "fork", "VG %s has two versions of seqno %d: %s (%s) and %s (%s); choose with --at",
 			cur.Meta.Name, cur.Meta.Seqno, cur.ID(), cur.Meta.Description, v.ID(), v.Meta.Description)
@@ -241,7 +267,7 @@ func better(a, b *Version) bool {
 	}
 	return cmp.Or(
 		cmp.Compare(rank(a), rank(b)),
-		cmp.Compare(a.Meta.Seqno, b.Meta.Seqno),
+		compareTime(a, b),
 		cmp.Compare(len(a.Copies), len(b.Copies)),
 		a.Meta.CreationTime.Compare(b.Meta.CreationTime)) > 0
 }

@@ -93,7 +93,7 @@ func (g *Group) At(v *Version) *VG {
 		vg.Doubt = g.Doubt
 	case v.Strength() < Remnant:
 		vg.Doubt = fmt.Sprintf("metadata seqno %d: %s", v.Meta.Seqno, v.Strength())
-	case v.Meta.Seqno > g.Current.Meta.Seqno:
+	case compareTime(v, g.Current) > 0:
 		vg.Doubt = fmt.Sprintf("metadata seqno %d was never committed", v.Meta.Seqno)
 	}
 	vg.Findings = append(vg.Findings, g.Findings...)
@@ -105,10 +105,10 @@ func (g *Group) At(v *Version) *VG {
 	vg.placeByElimination()
 	vg.doubtDuplicates()
 	vg.doubtShared()
-	doubts := g.doubts(v)
+	was, overlaps, gaps := runs(v.Meta), metadata.Overlaps(v.Meta), g.gapsAfter(v)
 	for _, p := range vg.PVs {
 		vg.judge(p)
-		p.Dev = vg.device(p, doubts[p.Meta.ID])
+		p.Dev = vg.device(p, func() []block.Extent { return vg.doubts(p, was[p.Meta.ID], overlaps, gaps) })
 	}
 	return vg
 }
@@ -324,7 +324,7 @@ func (vg *VG) judge(p *PV) {
 		}
 	}
 	p.suspect(f.Doubt)
-	if slices.Contains(m.Flags, "MISSING") || slices.Contains(m.Status, "MISSING") {
+	if flaggedMissing(m) {
 		why := fmt.Sprintf("PV %s is flagged MISSING: the VG was changed while %s was away", m.Key, f)
 		p.suspect(why)
 		vg.note(scan.Warning, "pv-was-missing", f, "%s", why)
@@ -336,15 +336,20 @@ func (vg *VG) judge(p *PV) {
 	}
 }
 
+// flaggedMissing tells whether the VG was changed while the PV was away.
+func flaggedMissing(m *metadata.PV) bool {
+	return slices.Contains(m.Flags, "MISSING") || slices.Contains(m.Status, "MISSING")
+}
+
 // stale says why a disk is older than the version, going by its own metadata: it has an
 // older version of the VG, or that of a VG that it belonged to before.
 func (vg *VG) stale(f *scan.PV) string {
-	s := vg.Group.lastSeqno(f)
+	last := vg.Group.lastOn(f)
 	switch {
-	case vg.carries(f), s >= vg.Meta.Seqno:
+	case vg.carries(f), last != nil && compareTime(last, vg.Version) >= 0:
 		return ""
-	case s > 0:
-		return fmt.Sprintf("%s last saw seqno %d of %d: it was away since, or is an older copy of the disk", f, s, vg.Meta.Seqno)
+	case last != nil:
+		return fmt.Sprintf("%s last saw seqno %d of %d: it was away since, or is an older copy of the disk", f, last.Meta.Seqno, vg.Meta.Seqno)
 	}
 	for _, g := range vg.Group.result.Groups {
 		if v := g.lastOn(f); g != vg.Group && v != nil && v.Meta.CreationTime.Before(vg.Meta.CreationTime) {
@@ -360,19 +365,43 @@ func (vg *VG) note(s scan.Severity, code string, p *scan.PV, format string, args
 }
 
 // device makes the span of bytes that stands for the PV.
-func (vg *VG) device(p *PV, doubts []block.Extent) block.Device {
+func (vg *VG) device(p *PV, doubts func() []block.Extent) block.Device {
 	size := pvSize(vg.Meta, p.Meta)
 	if p.Missing() {
 		return block.NewBad(size, fmt.Sprintf("PV %s (%s) is missing", p.Meta.Key, p.Meta.ID))
 	}
 	dev := block.Device(block.NewSection(p.Found.Dev, 0, size, fmt.Sprintf("%s ends before PV %s does", p.Found.Source.Name, p.Meta.Key)))
+	if marked, err := block.NewOverlay(dev, doubts()); err == nil {
+		dev = marked
+	} else {
+		dev = block.NewDoubtful(dev, "the extents in doubt cannot be told apart")
+	}
 	if why := cmp.Or(vg.Doubt, p.Doubt); why != "" {
 		return block.NewDoubtful(dev, why)
 	}
-	if marked, err := block.NewOverlay(dev, doubts); err == nil {
-		return marked
+	return dev
+}
+
+// tenant is a PV that has its label on the same disk as another of whose place nothing
+// certain is known.
+type tenant struct {
+	id    metadata.ID
+	shift int64 // sectors that it begins behind the other
+}
+
+// tenants lists a PV itself, and what else may have written on its disk. Where the disk was
+// found by the PV's own label, that is nobody: other PVs on it lie inside of LVs.
+func (vg *VG) tenants(p *PV) []tenant {
+	list := []tenant{{id: p.Meta.ID}}
+	if p.Found.Where != byHand && p.Found.ID() == p.Meta.ID {
+		return list
 	}
-	return block.NewDoubtful(dev, "the extents in doubt cannot be told apart")
+	for _, f := range vg.Group.pvs {
+		if f.Source == p.Found.Source && f.Where != byHand && f.ID() != "" && f.ID() != p.Meta.ID {
+			list = append(list, tenant{f.ID(), (f.Offset - p.Found.Offset) / block.SectorSize})
+		}
+	}
+	return list
 }
 
 // pvSize is the PV's size in bytes: dev_size, or, in texts too old to say it, up to the end

@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Assume  []Assume // PVs placed by hand
 	Without []string // PV UUIDs, or source names, that are left out
+	Strict  bool     // extents that may have been used again since a version are bad, not doubtful
 }
 
 // Assume says that a PV lies at a place, whatever the evidence there says.
@@ -34,6 +35,8 @@ type Result struct {
 	Groups   []*Group   // by name, then UUID
 	Orphans  []*scan.PV // PVs that no known VG lists
 	Findings []scan.Finding
+
+	strict bool
 }
 
 // Group is a volume group over time: all versions of one VG UUID.
@@ -49,6 +52,7 @@ type Group struct {
 	pvs    []*scan.PV            // every PV found, whatever group it belongs to
 	result *Result               // that the group is part of
 	last   map[*scan.PV]*Version // see lastOn
+	claims claims                // see claimed
 }
 
 // Name is the name that the group has in its current version.
@@ -64,7 +68,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{}
+	r := &Result{strict: opt.Strict}
 	r.Findings = append(r.Findings, ev.Findings...)
 	byID := map[metadata.ID]*Group{}
 	versions := map[*scan.Content]*Version{}

@@ -27,32 +27,40 @@ var special = map[string]struct {
 	without []string // disks that are left out
 	err     string   // that finding the LV fails with
 }{
-	"clones/vgc/one@3":          {health: Complete, without: []string{"b", "b_recent"}}, // written to since
-	"forks/vgk/onb":             {health: Doubt, same: true},                            // two versions have the newest seqno
-	"forks/vgk/right@6":         {health: Doubt},
-	"integrity-journal/vgj/log": {health: Degraded},          // of one leg
-	"linear/vg0/lost@8":         {health: Doubt},             // its extents were used again
-	"mirror/vgm/young":          {health: Degraded},          // in its first sync
-	"missing/vgg/onb":           {health: Doubt, same: true}, // on a PV that is flagged MISSING
-	"missing/vgg/wide":          {health: Doubt, same: true},
-	"nested/inner/one":          {err: "no volume group"}, // inside an LV
-	"raid-stale/vgs/five":       {health: Degraded},       // one leg is stale
-	"raid-stale/vgs/mirror":     {health: Degraded},
-	"raid-stale/vgs/six":        {health: Degraded},
-	"raid-stale/vgs/ten":        {health: Degraded},
-	"raid-stale/vgs/three":      {health: Degraded},
-	"raid-sync/vgy/i1":          {health: Degraded}, // in its first sync
-	"raid-sync/vgy/i10":         {health: Degraded},
-	"raid-sync/vgy/r1":          {health: Degraded}, // a leg is being rebuilt
-	"raid-sync/vgy/r10":         {health: Degraded},
-	"raid-sync/vgy/r5":          {health: Degraded},
-	"raid-sync/vgy/r6":          {health: Degraded},
-	"raid-takeover/vgt/split":   {health: Degraded},          // one leg is split off
-	"removed/vgd/one@4":         {health: Doubt, same: true}, // pvremove took a label: placed by elimination
-	"removed/vgd/two@4":         {health: Doubt, same: true},
-	"removed/vge/one@2":         {err: "no volume group"}, // pvcreate wiped its short ring
-	"sizes/vgz/cut":             {health: Partial},
-	"sizes/vgz/wide":            {health: Partial},
+	"clones/vgc/one@3":             {health: Complete, without: []string{"b", "b_recent"}}, // written to since
+	"forks/vgk/onb":                {health: Doubt, same: true},                            // two versions have the newest seqno
+	"forks/vgk/right@6":            {health: Doubt},
+	"integrity-journal/vgj/log":    {health: Degraded},          // of one leg
+	"linear/vg0/lost@8":            {health: Doubt},             // its extents were used again
+	"mirror/vgm/young":             {health: Degraded},          // in its first sync
+	"missing/vgg/onb":              {health: Doubt, same: true}, // on a PV that is flagged MISSING
+	"missing/vgg/wide":             {health: Doubt, same: true},
+	"nested/inner/one":             {err: "no volume group"}, // inside an LV
+	"raid-stale/vgs/five":          {health: Degraded},       // one leg is stale
+	"raid-stale/vgs/mirror":        {health: Degraded},
+	"raid-stale/vgs/six":           {health: Degraded},
+	"raid-stale/vgs/ten":           {health: Degraded},
+	"raid-stale/vgs/three":         {health: Degraded},
+	"raid-sync/vgy/i1":             {health: Degraded}, // in its first sync
+	"raid-sync/vgy/i10":            {health: Degraded},
+	"raid-sync/vgy/r1":             {health: Degraded}, // a leg is being rebuilt
+	"raid-sync/vgy/r10":            {health: Degraded},
+	"raid-sync/vgy/r5":             {health: Degraded},
+	"raid-sync/vgy/r6":             {health: Degraded},
+	"raid-takeover/vgt/split":      {health: Degraded},          // one leg is split off
+	"removed/vgd/one@4":            {health: Doubt, same: true}, // pvremove took a label: placed by elimination
+	"removed/vgd/two@4":            {health: Doubt, same: true},
+	"removed/vge/one@2":            {err: "no volume group"}, // pvcreate wiped its short ring
+	"undo-newvg/vgc/one@14":        {health: Lost},           // its PV is missing: pvcreate gave it a new UUID
+	"undo-newvg/vgold/hit@4":       {health: Doubt},          // used again in part
+	"undo-overlap/vgo/old@2":       {health: Doubt},
+	"undo-pvremove/vgp/all":        {health: Doubt, same: true}, // placed by elimination
+	"undo-pvremove/vgp/onb":        {health: Doubt, same: true},
+	"undo-pvremove/vgq/only@8":     {health: Doubt, same: true},
+	"undo-removemissing/vgm/both":  {health: Degraded}, // one leg was given up
+	"undo-vgcfgrestore/vgw/lost@7": {health: Doubt},
+	"sizes/vgz/cut":                {health: Partial},
+	"sizes/vgz/wide":               {health: Partial},
 }
 
 // find scans a corpus's disks and finds an LV, named as Golden names it, in the newest

@@ -70,7 +70,7 @@ func ext(b []byte) *Sign {
 }
 
 // Fields of an XFS superblock (fs/xfs/libxfs/xfs_format.h), big-endian; each allocation group
-// begins with one, and none says of which group it is.
+// begins with one, and the next sector, the header of its free space, says which group it is.
 const (
 	xfsOffBlock    = 4
 	xfsOffBlocks   = 8
@@ -83,6 +83,8 @@ const (
 	xfsOffProgress = 126 // set in the copies since mkfs
 	xfsOffCRC      = 224 // little-endian
 	xfsVersions    = 0xf
+	xfsOffGroup    = 8          // of the free space's header
+	magicXFSFree   = 0x58414746 // "XAGF"
 )
 
 func xfs(b []byte) *Sign {
@@ -98,6 +100,13 @@ func xfs(b []byte) *Sign {
 	s := &Sign{Format: "XFS", Size: size, Block: int64(block), UUID: uuid(b[xfsOffUUID:][:16]), Label: text(b[xfsOffLabel:][:12])}
 	if b[xfsOffProgress] != 0 {
 		s.Backup, s.Start = true, Unknown
+	}
+	if end := sector + xfsOffGroup + 4; end <= len(b) && u32(sector) == magicXFSFree {
+		n := u32(sector + xfsOffGroup)
+		if n >= groups {
+			return nil
+		}
+		s.Backup, s.Start = n > 0, int64(n)*int64(perGroup)*int64(block)
 	}
 	if binary.BigEndian.Uint16(b[xfsOffVersion:])&xfsVersions == 5 && sector <= len(b) {
 		head := slices.Clone(b[:sector])

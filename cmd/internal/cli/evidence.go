@@ -18,6 +18,12 @@ import (
 // evidenceFlags are the flags of all commands that look at sources.
 type evidenceFlags struct {
 	assume, without, backups, maps []string
+	strict                         bool // only of commands that may look at the past
+}
+
+// addStrict adds the flag of commands that may look at the past.
+func (f *evidenceFlags) addStrict(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.strict, "strict", false, "with --at and --removed: what may have been used again since is lost, not doubtful")
 }
 
 func (f *evidenceFlags) add(fs *pflag.FlagSet) {
@@ -75,7 +81,7 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 	if err := unopened(ev); err != nil {
 		return nil, err
 	}
-	res, err := rebuild.Build(ev, rebuild.Options{Assume: placed, Without: f.without})
+	res, err := rebuild.Build(ev, rebuild.Options{Assume: placed, Without: f.without, Strict: f.strict})
 	if err != nil {
 		return nil, err
 	}

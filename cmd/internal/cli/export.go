@@ -40,6 +40,7 @@ where: a ddrescue mapfile in which - is lost (and filled in the image) and / is 
 	}
 	fs := cmd.Flags()
 	o.evidenceFlags.add(fs)
+	o.addStrict(fs)
 	fs.StringVarP(&o.out, "output", "o", "", "the image `FILE`, or with --all the directory for the images")
 	fs.BoolVar(&o.all, "all", false, "export every LV of the VG, to DIR/LV.img")
 	fs.StringVar(&o.at, "at", "", "export as of an older `SEQNO`; see lvrescue history")

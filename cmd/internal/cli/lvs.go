@@ -40,6 +40,7 @@ and what can be had of each. The first argument names a VG if no such file exist
 	fs := cmd.Flags()
 	o.evidenceFlags.add(fs)
 	fs.StringVar(&o.at, "at", "", "look at an older `SEQNO`, or SEQNO:DIGEST of a fork; see lvrescue history")
+	o.addStrict(fs)
 	fs.BoolVar(&o.removed, "removed", false, "list LVs of older versions that the current one no longer has")
 	fs.BoolVarP(&o.hidden, "all", "a", false, "list hidden LVs too")
 	fs.BoolVar(&o.explain, "explain", false, "show how each LV is put together, byte by byte")
