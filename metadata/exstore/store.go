@@ -1,6 +1,7 @@
 package exstore
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -56,6 +57,7 @@ func ReadList(store io.ReaderAt, size, chunkSize, chunks int64) *List {
 type reader struct {
 	store                            io.ReaderAt
 	size, chunkSize, chunks, perArea int64
+	areaEnd                          int64 // of the area being read
 	found                            []exception
 	list                             List
 }
@@ -68,6 +70,7 @@ const pieceSize = 64 << 10
 // area reads one area and says whether it is full.
 func (r *reader) area(off int64) (full bool) {
 	buf := make([]byte, min(pieceSize, r.chunkSize))
+	r.areaEnd = off + r.chunkSize
 	for at := off; at < off+r.chunkSize; at += int64(len(buf)) {
 		if n, err := r.store.ReadAt(buf, at); n < len(buf) {
 			return r.salvage(buf, at, err) && at+int64(len(buf)) == off+r.chunkSize
@@ -103,6 +106,7 @@ func (r *reader) take(b []byte, off int64) (full bool) {
 		old, copied := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+8:])
 		switch {
 		case copied == 0:
+			r.end(b[i:], off+int64(i))
 			return false
 		case len(r.found) >= maxExceptions:
 			r.miss("the exception list has more than %d entries", maxExceptions)
@@ -116,6 +120,22 @@ func (r *reader) take(b []byte, off int64) (full bool) {
 		}
 	}
 	return true
+}
+
+// end looks at an area from the entry on that ends the list, b at off: the kernel clears an
+// area before it is used, and takes entries away from the end.
+func (r *reader) end(b []byte, off int64) {
+	for len(b) > 0 {
+		if left := bytes.TrimLeft(b, "\x00"); len(left) > 0 {
+			r.miss("something stands behind the end of the exception list, at byte %d", off+int64(len(b)-len(left)))
+			return
+		}
+		off += int64(len(b))
+		b = make([]byte, min(pieceSize, r.areaEnd-off))
+		if n, _ := r.store.ReadAt(b, off); n < len(b) {
+			return
+		}
+	}
 }
 
 // reserved tells the header's chunk and those of the areas.

@@ -97,6 +97,9 @@ func TestReadList(t *testing.T) {
 			name: "a full area at the end of the store", chunks: 34, exceptions: full,
 			want: List{Runs: []Run{{100, 2, 32}}, Exceptions: 32, Areas: 1},
 		}, {
+			name: "an entry behind the end", chunks: 40, exceptions: []uint64{5, 2, 0, 0, 7, 3},
+			want: List{Runs: []Run{{5, 2, 1}}, Exceptions: 1, Areas: 1, Missing: "something stands behind the end of the exception list, at byte 544"},
+		}, {
 			name: "a copy in an area", chunks: 40, exceptions: []uint64{1, 34, 2, 3},
 			want: List{Runs: []Run{{2, 3, 1}}, Exceptions: 1, Areas: 1, Missing: "exception at byte 512: new chunk 34 is none of the 40 that the store has for data"},
 		}, {
