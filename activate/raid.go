@@ -20,7 +20,8 @@ type RAID struct {
 	Doubt string // why nothing of the array is certain; "" when it is
 
 	// Unsynced lists ranges of the data of each leg, in bytes behind a part's DataOffset,
-	// where parity may not fit the data: what has to be rebuilt there is doubtful.
+	// where parity may not fit the data: what has to be rebuilt there is doubtful. Of a raid10
+	// that spreads its copies they are ranges of the array, where only first copies count.
 	Unsynced []block.Extent
 }
 
@@ -103,7 +104,7 @@ func (p *planner) raid(lv *metadata.LV, s *metadata.Segment, n int64, above []st
 	if err != nil {
 		return nil, err
 	}
-	a := &array{planner: p, lv: lv, size: n, asked: asked}
+	a := &array{planner: p, lv: lv, moved: reshaped(s) || s.ReshapeCount > 0, size: n, asked: asked}
 	for i, leg := range text.Legs {
 		a.legs = append(a.legs, p.raidLeg(i, leg, above))
 	}

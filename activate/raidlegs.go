@@ -1,6 +1,7 @@
 package activate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -31,6 +32,7 @@ type raidLeg struct {
 type array struct {
 	*planner
 	lv    *metadata.LV
+	moved bool          // the text speaks of a reshape
 	size  int64         // bytes
 	asked dmraid.Layout // what the text says
 	legs  []*raidLeg    // in the order of the text
@@ -86,12 +88,55 @@ func (a *array) choose() {
 	if a.fresh == nil {
 		return
 	}
+	a.outvote()
 	a.layout, a.dataOffset = a.fresh.sb.Layout, a.fresh.sb.DataOffset
 	if a.layout.Level == 1 { // legs of raid1 come and go without the kernel's doing
 		a.layout.Devices = len(a.legs)
 	}
 	if a.fresh.sb.Reshape == nil && a.layout != a.asked {
 		a.note(a.lv, false, "the text says %s, the superblocks %s: using the superblocks", a.asked, a.layout)
+	}
+}
+
+// outvote drops superblocks that are as fresh as the others and yet give another geometry:
+// they have no checksum, but the kernel writes the same to all legs at once. Where no side has
+// more, nothing is certain.
+func (a *array) outvote() {
+	votes := map[string]int{}
+	geometry := func(l *raidLeg) string {
+		sb := l.sb
+		s := fmt.Sprint(sb.Layout.Level, sb.Layout.Algorithm, sb.Layout.Chunk, sb.DataOffset)
+		if sb.Layout.Level != 1 {
+			s += fmt.Sprint(" ", sb.Layout.Devices)
+		}
+		if sb.Reshape != nil {
+			s += fmt.Sprint(" ", *sb.Reshape)
+		}
+		return s
+	}
+	var equals []*raidLeg
+	for _, l := range a.legs {
+		if l.sb != nil && l.sb.Events == a.fresh.sb.Events {
+			equals = append(equals, l)
+			votes[geometry(l)] += 2
+			if l.sb.Layout == a.asked && (l.sb.DataOffset == 0 || a.moved) { // the text decides between as many
+				votes[geometry(l)] |= 1
+			}
+		}
+	}
+	slices.SortStableFunc(equals, func(x, y *raidLeg) int { return votes[geometry(y)] - votes[geometry(x)] })
+	a.fresh = equals[0]
+	for _, l := range equals {
+		switch g := geometry(l); {
+		case g == geometry(a.fresh):
+		case votes[g] == votes[geometry(a.fresh)]:
+			a.doubt = fmt.Sprintf("the superblocks of %s and %s are equally fresh, but do not say the same: %s with data from %d, and %s with data from %d",
+				a.fresh.name, l.name, a.fresh.sb.Layout, a.fresh.sb.DataOffset, l.sb.Layout, l.sb.DataOffset)
+		default:
+			l.noSB = fmt.Errorf("it says %s with data from %d, equally fresh ones say %s with data from %d",
+				l.sb.Layout, l.sb.DataOffset, a.fresh.sb.Layout, a.fresh.sb.DataOffset)
+			l.sb = nil
+		}
 	}
 }
 
@@ -110,17 +155,21 @@ func (a *array) devices() int {
 func (a *array) arrange() {
 	a.order = make([]*raidLeg, a.devices())
 	var rest []*raidLeg
+	moved := ""
 	for _, l := range a.legs {
 		at := l.index
-		if l.sb != nil && a.layout.Level != 1 && a.layout.Level != 10 {
+		if l.sb != nil && a.layout.Level != 1 && (a.layout.Level != 10 || a.layout.Spreads()) {
 			at = l.sb.Position
+		}
+		if at != l.index {
+			moved = fmt.Sprintf("%s says that it is leg %d of the array, the text has it as leg %d", l.name, at, l.index)
 		}
 		if at >= len(a.order) || a.order[at] != nil {
 			rest = append(rest, l)
 			continue
 		}
 		if at != l.index {
-			a.note(a.lv, false, "%s says that it is leg %d of the array, the text has it as leg %d: using its own word", l.name, at, l.index)
+			a.note(a.lv, false, "%s: using its own word", moved)
 		}
 		a.order[at] = l
 	}
@@ -133,6 +182,10 @@ func (a *array) arrange() {
 			a.order[i] = rest[at]
 			rest = slices.Delete(rest, at, at+1)
 		}
+	}
+	// Legs that all say where they belong confirm each other.
+	if moved != "" && slices.ContainsFunc(a.order, func(l *raidLeg) bool { return l.sb == nil }) {
+		a.doubt = moved + ", and not all legs say where they belong"
 	}
 }
 
@@ -187,15 +240,21 @@ func (a *array) behind(l *raidLeg) string {
 	return ""
 }
 
-// readBitmap takes the write-intent bitmap of a leg that is up to date.
+// readBitmap takes the write-intent bitmaps of all legs that are up to date: what one of them
+// calls dirty is.
 func (a *array) readBitmap() {
-	for _, l := range append([]*raidLeg{a.fresh}, a.order...) {
+	for _, l := range a.order {
 		if l.sb == nil || l.meta == nil || l.stale != "" {
 			continue
 		}
 		b, err := dmraid.ReadBitmap(l.meta)
-		if err == nil && !b.Stale && b.Events >= a.fresh.sb.Events {
+		if err != nil || b.Stale || b.Events < a.fresh.sb.Events {
+			continue
+		}
+		if a.bitmap == nil {
 			a.bitmap = b
+		} else if !a.bitmap.Merge(b) {
+			a.bitmap = nil
 			return
 		}
 	}
@@ -228,17 +287,46 @@ func (a *array) dirty() []span {
 		}
 		s = append(s, d)
 	}
-	return s
+	return a.withCopies(s)
 }
 
-// onLegs turns a range that is synchronised into one of the legs. raid10 counts bytes of
-// the array there (drivers/md/md-bitmap.h).
+// onLegs turns a range that is synchronised into one of the legs, where raid10 has its first
+// copies. It counts bytes of the array there (drivers/md/md-bitmap.h).
 func (a *array) onLegs(lo, hi int64) span {
+	chunk := a.layout.Chunk
 	if a.layout.Level != 10 {
 		return span{lo, hi}
 	}
-	row := a.layout.Chunk * int64(a.layout.Columns())
-	return span{lo / row * a.layout.Chunk, ((hi-1)/row + 1) * a.layout.Chunk}
+	if a.layout.Spreads() {
+		from, to := a.layout.Spread(a.size).Rows(lo/chunk, (hi-1)/chunk)
+		return span{from * chunk, to * chunk}
+	}
+	row := chunk * int64(a.layout.Columns())
+	return span{lo / row * chunk, ((hi-1)/row + 1) * chunk}
+}
+
+// withCopies adds to the rows of first copies those of far ones. Near copies that go on in
+// the next row stand there too.
+func (a *array) withCopies(s []span) []span {
+	if !a.layout.Spreads() {
+		return s
+	}
+	var all []span
+	for _, shift := range a.layout.Spread(a.size).Shifts() {
+		for _, d := range s {
+			all = append(all, span{d.lo + shift, d.hi + shift + a.layout.Chunk})
+		}
+	}
+	slices.SortFunc(all, func(x, y span) int { return cmp.Compare(x.lo, y.lo) })
+	merged := all[:0]
+	for _, d := range all {
+		if n := len(merged); n > 0 && d.lo <= merged[n-1].hi {
+			merged[n-1].hi = max(merged[n-1].hi, d.hi)
+			continue
+		}
+		merged = append(merged, d)
+	}
+	return merged
 }
 
 // markStale marks what a stale leg may have missed. If the bitmap has not been cleared since
@@ -274,11 +362,15 @@ func (l *raidLeg) trusted() bool { return l.image != nil && len(l.marks) == 0 }
 // kernel reads the first leg that is in sync, and copies it to the others (drivers/md/raid1.c).
 func (a *array) judgeSync() {
 	sb := a.fresh.sb
+	const why = "the array was not in sync here when it was last used"
 	var spans []span
 	if sb.ResyncOffset != dmraid.Whole {
+		if a.layout.Spreads() {
+			a.unsynced = []block.Extent{{Off: sb.ResyncOffset, Len: math.MaxInt64 - sb.ResyncOffset, State: block.Doubtful, Why: why}}
+			return
+		}
 		spans = from(a.onLegs(sb.ResyncOffset, sb.ResyncOffset+1).lo)
 	}
-	const why = "the array was not in sync here when it was last used"
 	if a.layout.Copies() > 1 {
 		a.markCopies(why, spans)
 		a.markWriteMostly()

@@ -25,11 +25,15 @@ func (a *array) judgeWithoutSuperblocks() {
 		return
 	}
 	const none = "no RAID superblock is left: the metadata text alone says how the legs are put together"
+	if a.moved { // parity fits wherever the data begins
+		a.doubt = none + ", and after a reshape it does not say where on the legs the data begins"
+		return
+	}
 	if err := a.sample(); err != nil {
 		a.doubt = fmt.Sprintf("%s, and %v", none, err)
 		return
 	}
-	a.note(a.lv, false, "%s; parity or copies of %d samples fit", none, sampleCount)
+	a.note(a.lv, false, "%s; parity or copies of %d samples fit, lvrescue verify compares all", none, sampleCount)
 }
 
 // sample looks whether parity or copies fit in some rows spread over the array. nil means
@@ -41,6 +45,9 @@ func (a *array) sample() error {
 			return fmt.Errorf("without leg %d nothing can confirm it", i)
 		}
 		legs[i] = a.open(l.image)
+	}
+	if a.layout.Spreads() {
+		return a.sampleSpread(legs)
 	}
 	size := a.layout.LegSize(a.size)
 	chunk := a.layout.Chunk
@@ -62,6 +69,31 @@ func (a *array) sample() error {
 		}
 		if !fits(a.layout, row, chunks) {
 			return fmt.Errorf("the legs do not fit together %d bytes behind their start", row*chunk)
+		}
+	}
+	if zeros {
+		return fmt.Errorf("the legs hold nothing but zeros to confirm it")
+	}
+	return nil
+}
+
+// sampleSpread is sample for a raid10 whose copies are spread.
+func (a *array) sampleSpread(legs []block.Device) error {
+	layout, zeros := a.layout.Spread(a.size), true
+	for c := int64(0); c < layout.Chunks(); c += max(layout.Chunks()/sampleCount, 1) {
+		var first []byte
+		for _, p := range layout.Places(c) {
+			b := make([]byte, min(sampleSize, a.layout.Chunk))
+			if n, err := legs[p.Device].ReadAt(b, p.Off); n < len(b) {
+				return fmt.Errorf("leg %d cannot be read to confirm it: %w", p.Device, err)
+			}
+			if first == nil {
+				first = b
+			}
+			if !bytes.Equal(first, b) {
+				return fmt.Errorf("the copies of chunk %d are not the same", c)
+			}
+			zeros = zeros && allZero(b)
 		}
 	}
 	if zeros {

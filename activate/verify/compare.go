@@ -7,7 +7,7 @@ import (
 )
 
 // compareParity holds the parity of a part [lo, hi) of one row against its data.
-func (c *checker) compareParity(w window, lo, hi int64) {
+func (c *checker) compareParity(w *window, lo, hi int64) {
 	row := c.layout.Row(lo / c.layout.Chunk)
 	chunks := w.cut(w.legs, lo, hi)
 	p, q := make([]byte, hi-lo), make([]byte, hi-lo)
@@ -35,12 +35,12 @@ func (c *checker) compareParity(w window, lo, hi int64) {
 				m.Off, m.Len = c.column(at, end, d)
 			}
 		}
-		c.add(m)
+		c.add(m, len(c.legs))
 	}
 }
 
 // compareCopies holds the copies of a part [lo, hi) of one row against each other.
-func (c *checker) compareCopies(w window, lo, hi int64) {
+func (c *checker) compareCopies(w *window, lo, hi int64) {
 	n := c.layout.Copies()
 	for at := lo; at < hi; at += block.SectorSize {
 		end := min(at+block.SectorSize, hi)
@@ -58,7 +58,7 @@ func (c *checker) compareCopies(w window, lo, hi int64) {
 			}
 			m := Mismatch{Liar: liar, LegOff: at, LegLen: end - at}
 			m.Off, m.Len = c.column(at, end, group/n)
-			c.add(m)
+			c.add(m, len(c.legs))
 		}
 	}
 }
@@ -97,6 +97,33 @@ func oddOne(copies [][]byte) (liar int, differ bool) {
 	return liar, true
 }
 
+// addLies reports what legs' own checksums speak against.
+func (c *checker) addLies(w *window) {
+	for _, l := range w.lies {
+		for at := l.lo; at < l.hi; {
+			m := Mismatch{Liar: l.leg, LegOff: at}
+			end := l.hi
+			switch {
+			case c.layout.Level == 1:
+				m.Off, m.Len = at, end-at
+			case c.layout.Copies() > 1:
+				end = min(end, (at/c.layout.Chunk+1)*c.layout.Chunk)
+				m.Off, m.Len = c.column(at, end, l.leg/c.layout.Copies())
+			default:
+				end = min(end, (at/c.layout.Chunk+1)*c.layout.Chunk)
+				if d := c.layout.Row(at / c.layout.Chunk).DataOf(l.leg); d >= 0 {
+					m.Off, m.Len = c.column(at, end, d)
+				} else {
+					m.Off, _ = c.stripe(at)
+				}
+			}
+			m.LegLen = end - at
+			c.add(m, len(c.legs))
+			at = end
+		}
+	}
+}
+
 // column is where in the array the part [lo, hi) of a leg's chunk lies that is number d in
 // its row.
 func (c *checker) column(lo, hi int64, d int) (off, n int64) {
@@ -114,10 +141,10 @@ func (c *checker) stripe(at int64) (off, n int64) {
 	return at / c.layout.Chunk * n, n
 }
 
-// add reports a mismatch, given in the part's own terms, together with those that it goes
-// on from.
-func (c *checker) add(m Mismatch) {
-	c.totals.Wrong += m.LegLen * int64(len(c.legs))
+// add reports a mismatch between so many legs, given in the part's own terms, together with
+// those that it goes on from.
+func (c *checker) add(m Mismatch, legs int) {
+	c.totals.Wrong += m.LegLen * int64(legs)
 	lo, hi := max(m.Off, c.part.Off), min(m.Off+m.Len, c.part.Off+c.part.Len)
 	m.LV, m.Off, m.Len = c.lv, c.base+lo, max(hi-lo, 0)
 	m.LegOff += c.part.DataOffset

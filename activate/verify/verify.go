@@ -22,11 +22,12 @@ type Mismatch struct {
 	Off, Len int64
 
 	// LegOff and LegLen are the range in which the legs disagree, the same on each leg, from
-	// the start of its image LV.
+	// the start of its image LV. Of a raid10 that spreads its copies it is where the liar has
+	// it, or the first copy.
 	LegOff, LegLen int64
 
-	// Liar is the leg that all others speak against, which takes raid6 or three copies;
-	// otherwise -1. Suspect is the name of its image LV, or "".
+	// Liar is the leg that its own checksums or all others speak against; else -1. That takes
+	// integrity, raid6 or three copies. Suspect is the name of its image LV, or "".
 	Liar    int
 	Suspect string
 }
@@ -53,8 +54,7 @@ func Run(ctx context.Context, p *activate.Plan, progress func(done, total int64)
 				continue
 			}
 			c := &checker{ctx: ctx, lv: v.LV.Name, base: s.Off, array: r, part: part, layout: part.Layout, totals: &t, report: report}
-			lo, hi := c.legRange()
-			total += (hi - lo) * int64(part.Layout.Devices)
+			total += c.total()
 			checks = append(checks, c)
 		}
 	})
@@ -108,8 +108,20 @@ type checker struct {
 
 const windowSize = 4 << 20 // bytes of all legs read at once
 
+// total is how many bytes of all legs are compared.
+func (c *checker) total() int64 {
+	if c.layout.Spreads() {
+		return c.part.Len * int64(c.layout.Copies())
+	}
+	lo, hi := c.legRange()
+	return (hi - lo) * int64(c.layout.Devices)
+}
+
 func (c *checker) check() error {
 	c.legs = volume.OpenLegs(c.array, c.part)
+	if c.layout.Spreads() {
+		return c.checkSpread()
+	}
 	lo, hi := c.legRange()
 	step := max(windowSize/int64(len(c.legs)), block.SectorSize) / block.SectorSize * block.SectorSize
 	for ; lo < hi; lo += step {
@@ -136,18 +148,11 @@ func (c *checker) legRange() (lo, hi int64) {
 
 // window reads [lo, hi) of all legs and compares sector by sector what could be read.
 func (c *checker) window(lo, hi int64) error {
-	w := window{lo: lo, unsure: make([]bool, (hi-lo+block.SectorSize-1)/block.SectorSize)}
-	for _, leg := range c.legs {
-		buf := make([]byte, hi-lo)
-		err := block.ReadRange(leg, buf, lo, func(e block.Extent) {
-			if e.State == block.Bad || e.State == block.Doubtful {
-				w.doubt(e)
-			}
-		})
-		if err != nil {
+	w := newWindow(lo, hi)
+	for i, leg := range c.legs {
+		if err := w.read(i, leg, lo); err != nil {
 			return err
 		}
-		w.legs = append(w.legs, buf)
 	}
 	sectors := c.compareParity
 	if c.layout.Copies() > 1 {
@@ -161,24 +166,55 @@ func (c *checker) window(lo, hi int64) error {
 		sectors(w, at, end)
 		at = end
 	}
+	c.addLies(w)
 	return nil
 }
 
 // window is a part of all legs as it was read.
 type window struct {
-	lo     int64
+	lo, n  int64
 	legs   [][]byte
 	unsure []bool // by sector: some leg has nothing certain there
+	lied   []bool // by sector: so it is because of a leg's own checksums
+	lies   []lie
 }
 
-func (w *window) doubt(e block.Extent) {
+// lie is a range that a leg's own checksums speak against.
+type lie struct {
+	leg    int
+	lo, hi int64
+}
+
+func newWindow(lo, hi int64) *window {
+	sectors := (hi - lo + block.SectorSize - 1) / block.SectorSize
+	return &window{lo: lo, n: hi - lo, unsure: make([]bool, sectors), lied: make([]bool, sectors)}
+}
+
+// read reads the window from a leg, where it begins at byte at.
+func (w *window) read(leg int, dev block.Device, at int64) error {
+	buf := make([]byte, w.n)
+	w.legs = append(w.legs, buf)
+	return block.ReadRange(dev, buf, at, func(e block.Extent) {
+		e.Off += w.lo - at
+		switch {
+		case e.State == block.Bad && e.Why == volume.WrongChecksum:
+			w.lies = append(w.lies, lie{leg, e.Off, e.End()})
+			w.set(w.lied, e)
+		case e.State == block.Bad || e.State == block.Doubtful:
+			w.set(w.unsure, e)
+		}
+	})
+}
+
+// set notes the sectors that an extent touches.
+func (w *window) set(flags []bool, e block.Extent) {
 	for s := (e.Off - w.lo) / block.SectorSize; s*block.SectorSize < e.End()-w.lo; s++ {
-		w.unsure[s] = true
+		flags[s] = true
 	}
 }
 
 // cut is the part [lo, hi) of each of some legs.
-func (w window) cut(legs [][]byte, lo, hi int64) [][]byte {
+func (w *window) cut(legs [][]byte, lo, hi int64) [][]byte {
 	cut := make([][]byte, len(legs))
 	for i, l := range legs {
 		cut[i] = l[lo-w.lo : hi-w.lo]
@@ -187,11 +223,12 @@ func (w window) cut(legs [][]byte, lo, hi int64) [][]byte {
 }
 
 // count adds a sector to the totals, and is false if it cannot be compared.
-func (c *checker) count(w window, at, n int64) bool {
-	if w.unsure[(at-w.lo)/block.SectorSize] {
-		c.totals.Unchecked += n * int64(len(c.legs))
+func (c *checker) count(w *window, at, n int64) bool {
+	sector, n := (at-w.lo)/block.SectorSize, n*int64(len(w.legs))
+	if w.unsure[sector] && !w.lied[sector] {
+		c.totals.Unchecked += n
 		return false
 	}
-	c.totals.Checked += n * int64(len(c.legs))
-	return true
+	c.totals.Checked += n
+	return !w.lied[sector]
 }

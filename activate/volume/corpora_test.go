@@ -33,6 +33,7 @@ var special = map[string]struct {
 	"integrity-journal/vgj/log":    {health: Degraded},          // of one leg
 	"linear/vg0/lost@8":            {health: Doubt},             // its extents were used again
 	"mirror/vgm/young":             {health: Degraded},          // in its first sync
+	"mirror-log/vgl/young":         {health: Degraded},          // in its first sync
 	"missing/vgg/onb":              {health: Doubt, same: true}, // on a PV that is flagged MISSING
 	"missing/vgg/wide":             {health: Doubt, same: true},
 	"nested/inner/one":             {err: "no volume group"}, // inside an LV
@@ -47,7 +48,10 @@ var special = map[string]struct {
 	"raid-sync/vgy/r10":            {health: Degraded},
 	"raid-sync/vgy/r5":             {health: Degraded},
 	"raid-sync/vgy/r6":             {health: Degraded},
-	"raid-takeover/vgt/split":      {health: Degraded},          // one leg is split off
+	"raid-takeover/vgt/split":      {health: Degraded}, // one leg is split off
+	"raid10-layouts/vgy/yfar5":     {health: Degraded}, // a leg is stale
+	"raid10-layouts/vgy/ynear5":    {health: Degraded},
+	"raid10-layouts/vgy/yoffset5":  {health: Degraded},
 	"removed/vgd/one@4":            {health: Doubt, same: true}, // pvremove took a label: placed by elimination
 	"removed/vgd/two@4":            {health: Doubt, same: true},
 	"removed/vge/one@2":            {err: "no volume group"}, // pvcreate wiped its short ring

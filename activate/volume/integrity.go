@@ -100,10 +100,11 @@ type verified struct {
 
 func (d *verified) Size() int64 { return d.data.Size() }
 
-const (
-	verifySize = 256 << 10 // bytes that are read and checked at once
-	wrongTag   = "the block's integrity checksum is wrong"
-)
+const verifySize = 256 << 10 // bytes that are read and checked at once
+
+// WrongChecksum is why a block is bad that does not have the checksum which integrity kept
+// for it.
+const WrongChecksum = "the block's integrity checksum is wrong"
 
 // ReadAt implements io.ReaderAt.
 func (d *verified) ReadAt(p []byte, off int64) (n int, err error) {
@@ -137,7 +138,7 @@ func (d *verified) readBlocks(p []byte, off int64) (int, error) {
 	var err error
 	if ok < n {
 		bad := max(lo+int64(ok), off)
-		err = &block.BadRangeError{Off: bad, Len: lo + int64(ok) + bs - bad, Why: wrongTag}
+		err = &block.BadRangeError{Off: bad, Len: lo + int64(ok) + bs - bad, Why: WrongChecksum}
 	}
 	if &buf[0] == &p[0] {
 		return ok, err

@@ -65,7 +65,7 @@ func checked(t *testing.T, rnd *rand.Rand, blockSize int64) (*verified, model) {
 		if rnd.IntN(6) == 0 {
 			tag[rnd.IntN(4)]++
 			for i := off; trusted && i < off+blockSize; i++ {
-				m.state[i], m.why[i] = block.Bad, wrongTag
+				m.state[i], m.why[i] = block.Bad, WrongChecksum
 			}
 		}
 	}

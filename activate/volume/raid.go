@@ -64,15 +64,23 @@ func openLegs(p activate.Part, images []block.Device) []block.Device {
 // openArray makes the array that has the layout of one part, from its first byte to the
 // part's last.
 func openArray(p activate.Part, legs []block.Device, unsynced []block.Extent) block.Device {
-	size, legSize := p.Off+p.Len, p.Layout.LegSize(p.Off+p.Len)
-	if p.Layout.Copies() > 1 {
+	size := p.Off + p.Len
+	switch {
+	case p.Layout.Spreads():
+		return &spread{p.Layout.Name(), p.Layout.Spread(size), p.Layout.Chunk, legs, size, overlaid(size, unsynced)}
+	case p.Layout.Copies() > 1:
 		return openMirrors(p.Layout, legs, size)
 	}
-	sync, err := block.NewOverlay(block.NewZero(legSize), unsynced)
+	return &parity{layout: p.Layout, legs: legs, size: size, sync: overlaid(p.Layout.LegSize(size), unsynced)}
+}
+
+// overlaid is of size bytes and tells what of them is not in sync.
+func overlaid(size int64, unsynced []block.Extent) block.Device {
+	sync, err := block.NewOverlay(block.NewZero(size), unsynced)
 	if err != nil {
-		sync = block.NewDoubtful(block.NewZero(legSize), err.Error())
+		return block.NewDoubtful(block.NewZero(size), err.Error())
 	}
-	return &parity{layout: p.Layout, legs: legs, size: size, sync: sync}
+	return sync
 }
 
 // openMirrors makes raid1 of all legs, or stripes over raid1 of those that stand side by

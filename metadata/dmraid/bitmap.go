@@ -119,3 +119,16 @@ func (b *Bitmap) Dirty() iter.Seq2[int64, int64] {
 		}
 	}
 }
+
+// Merge adds what another bitmap of the same array calls dirty. It is false if that covers
+// something else.
+func (b *Bitmap) Merge(other *Bitmap) bool {
+	if other.Region != b.Region || other.SyncSize != b.SyncSize {
+		return false
+	}
+	b.EventsCleared = max(b.EventsCleared, other.EventsCleared)
+	for i, bits := range other.bits {
+		b.bits[i] |= bits
+	}
+	return true
+}

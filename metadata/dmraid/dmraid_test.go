@@ -102,11 +102,22 @@ func TestSuperblockRefused(t *testing.T) {
 		{"layout", put32(offLayout, 9), "layout"},
 		{"chunk", put32(offChunk, 0), "stripe_sectors"},
 		{"too few devices", put32(offDevices, 1), "num_devices"},
-		{"far copies", func(b []byte) {
+		{"more copies than devices", func(b []byte) {
+			put32(offLevel, 10)(b)
+			put32(offLayout, 0x203)(b)
+			put32(offDevices, 4)(b)
+		}, "layout"},
+		{"a set of devices that is none", func(b []byte) {
+			put32(offLevel, 10)(b)
+			put32(offLayout, 3<<17|0x201)(b)
+			put32(offDevices, 4)(b)
+		}, "layout"},
+		{"far copies on the move", func(b []byte) {
 			put32(offLevel, 10)(b)
 			put32(offLayout, 0x201)(b)
 			put32(offDevices, 4)(b)
-		}, "layout"},
+			put32(offFlags, flagReshapeActive)(b)
+		}, "new_layout"},
 		{"delta", func(b []byte) {
 			put32(offFlags, flagReshapeActive)(b)
 			put32(offDelta, 1000)(b)

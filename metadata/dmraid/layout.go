@@ -24,8 +24,10 @@ const (
 	rotatingContinue = 10
 	sixth            = 16 // a raid5 layout 0-3 plus this: raid6 with Q on an extra, last device
 
-	raid10NearCopies = 0xff // bits of a raid10 layout (drivers/md/raid10.c, setup_geo)
-	raid10FarShift   = 8    // number of far copies: 1 means none but the near ones
+	raid10NearCopies = 0xff    // bits of a raid10 layout (drivers/md/raid10.c, setup_geo)
+	raid10FarShift   = 8       // number of far copies: 1 means none but the near ones
+	raid10Offset     = 1 << 16 // far copies stand in the next row
+	raid10SetShift   = 17      // which devices far copies move among: see Spread
 )
 
 // names are lvm2's segment types (lib/raid/raid.c; drivers/md/dm-raid.c, raid_types). The
@@ -66,8 +68,14 @@ func LayoutOf(segType string, devices int, copies int, chunk int64) (Layout, err
 
 // Name is the kernel's name for level and layout: "raid5_ls".
 func (l Layout) Name() string {
-	if l.Level == 10 {
+	switch {
+	case l.Level != 10:
+	case l.far() == 1:
 		return "raid10"
+	case l.Algorithm&raid10Offset != 0:
+		return "raid10_offset"
+	default:
+		return "raid10_far"
 	}
 	for _, n := range names {
 		if n.level == l.Level && n.algorithm == l.Algorithm {
@@ -81,6 +89,9 @@ func (l Layout) String() string {
 	if l.Level == 1 {
 		return fmt.Sprintf("raid1 over %d", l.Devices)
 	}
+	if l.Level == 10 && l.Copies() != 2 {
+		return fmt.Sprintf("%s over %d, %d copies, chunk %d", l.Name(), l.Devices, l.Copies(), l.Chunk)
+	}
 	return fmt.Sprintf("%s over %d, chunk %d", l.Name(), l.Devices, l.Chunk)
 }
 
@@ -88,8 +99,8 @@ func (l Layout) String() string {
 // raid6 of 3 come about between takeovers.
 var least = map[int]int{0: 1, 1: 1, 5: 2, 6: 3, 10: 2}
 
-// Check refuses what lvm2 and the kernel cannot have made, or what is not read here:
-// raid10 with far or offset copies, and layouts that only mdadm writes.
+// Check refuses what lvm2 and the kernel cannot have made, and layouts that only mdadm
+// writes.
 func (l Layout) Check() error {
 	switch need, known := least[l.Level]; {
 	case !known:
@@ -101,8 +112,8 @@ func (l Layout) Check() error {
 	case l.Chunk < 512 || l.Chunk > maxSectors:
 		return damaged("stripe_sectors", offChunk, "is %d, want at least 1", l.Chunk>>9)
 	case l.Level == 10:
-		if l.Copies() < 2 || l.Devices%l.Copies() != 0 || l.Algorithm&^raid10NearCopies != 1<<raid10FarShift {
-			return damaged("layout", offLayout, "%#x of raid10 over %d devices is not read by this version of lvrescue: want near copies, side by side", l.Algorithm, l.Devices)
+		if n := l.Copies(); n < 2 || n > l.Devices || l.Algorithm>>raid10SetShift > 2 || l.Algorithm < 0 {
+			return damaged("layout", offLayout, "%#x of raid10 over %d devices is none that the kernel makes", l.Algorithm, l.Devices)
 		}
 		return nil
 	}
@@ -120,9 +131,18 @@ func (l Layout) Copies() int {
 	case 1:
 		return l.Devices
 	case 10:
-		return l.Algorithm & raid10NearCopies
+		return (l.Algorithm & raid10NearCopies) * l.far()
 	}
 	return 1
+}
+
+// far is how often raid10 has its near copies.
+func (l Layout) far() int { return l.Algorithm >> raid10FarShift & 0xff }
+
+// Spreads tells whether the copies of raid10 do not simply stand side by side, in each row
+// on the same devices: [Layout.Spread] then says where they are.
+func (l Layout) Spreads() bool {
+	return l.Level == 10 && (l.far() > 1 || l.Devices%l.Copies() != 0)
 }
 
 // Parity is how many chunks of each row are parity: 1 for raid4 and raid5, 2 for raid6.
@@ -138,14 +158,18 @@ func (l Layout) Parity() int {
 
 // LegSize is how many bytes of each device an array of size bytes takes.
 func (l Layout) LegSize(size int64) int64 {
-	if l.Level == 1 {
+	switch {
+	case l.Level == 1:
 		return size
+	case l.Spreads():
+		return l.Spread(size).legBytes
 	}
 	chunks := ceil(size, l.Chunk)
 	return ceil(chunks, int64(l.Columns())) * l.Chunk
 }
 
-// Columns is how many different chunks a row of chunks holds.
+// Columns is how many different chunks a row of chunks holds, of an array that does not
+// spread.
 func (l Layout) Columns() int { return (l.Devices - l.Parity()) / l.Copies() }
 
 // ceil divides and rounds up, without overflow.

@@ -187,5 +187,8 @@ func (r *superblockReader) extension(s *Superblock, devices int) error {
 		Position:   r.bytes("reshape_position", offReshapePosition),
 		Backward:   delta < 0 || delta == 0 && r.u32(offFlags)&flagReshapeBackward != 0,
 	}
+	if far := s.Layout.far() > 1 || s.Reshape.Layout.far() > 1; far && s.Layout.Level == 10 {
+		return damaged("new_layout", offNewLayout, "is %#x: the kernel does not reshape far copies", s.Reshape.Layout.Algorithm)
+	}
 	return s.Reshape.Layout.Check()
 }

@@ -23,7 +23,8 @@ func newVerify(a *app) *cobra.Command {
 		Use:   "verify VG/LV [SOURCE...]",
 		Short: "Compare the legs of RAID LVs, and name the one that lies where that can be told",
 		Long: `Read all legs of the RAID LVs that an LV stands on, and list where mirrors or parity disagree.
-With raid6, or three copies, the leg that all others speak against is named.
+With raid6, or three copies, the leg that all others speak against is named; with integrity the
+one whose own checksums do.
 
 What cannot be compared is counted apart: legs that are missing or stale, sectors that cannot be
 read, and parity that was never in sync.`,
