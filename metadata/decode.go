@@ -71,7 +71,10 @@ func decode(t *Text, damage *DamagedError) (*VG, *DamagedError) {
 		d.bad(t.Root, "", "there is no section of a volume group")
 		return vg, d.damage
 	}
-	vg.Name = vg.Node.Key
+	if vg.Name = vg.Node.Key; len(vg.Name) > maxNameLength {
+		vg.Name = shorten(vg.Name)
+		d.bad(vg.Node, "", "the name of VG %s has %d bytes, at most %d are possible", vg.Name, len(vg.Node.Key), maxNameLength)
+	}
 	readFields(d, vgFields, vg, vg.Node, subject{"VG ", vg.Name, ""})
 	if vg.ExtentSize == 0 && vg.Node.Has("extent_size") {
 		d.bad(vg.Node.find("extent_size"), "the place of every extent", "extent_size is 0")
@@ -103,10 +106,11 @@ type decoder struct {
 type subject struct{ kind, name, segment string }
 
 func (s subject) String() string {
+	name := s.kind + shorten(s.name)
 	if s.segment == "" {
-		return s.kind + s.name
+		return name
 	}
-	return s.kind + s.name + ", " + s.segment
+	return name + ", " + shorten(s.segment)
 }
 
 // bad notes something wrong at a node.
@@ -277,6 +281,10 @@ func (d *decoder) readPVs() {
 		}
 		pv := &PV{Key: n.Key, Node: n}
 		what := subject{"PV ", n.Key, ""}
+		if len(n.Key) > maxNameLength {
+			d.bad(n, what.String(), "the name of %s has %d bytes, at most %d are possible", what, len(n.Key), maxNameLength)
+			continue
+		}
 		ok := readFields(d, pvFields, pv, n, what)
 		if n.damaged {
 			d.bad(n, what.String(), "%s: part of its section is lost", what)
@@ -321,6 +329,11 @@ func (d *decoder) readLV(n *Node) *LV {
 	lv.Name, lv.Node = n.Key, n
 	what := subject{"LV ", n.Key, ""}
 	if !readFields(d, lvFields, lv, n, what) {
+		lv.Damaged = d.err
+	}
+	if len(n.Key) > maxNameLength {
+		lv.Name = shorten(n.Key)
+		d.bad(n, "", "the name of %s has %d bytes, at most %d are possible", what, len(n.Key), maxNameLength)
 		lv.Damaged = d.err
 	}
 	sections := 0

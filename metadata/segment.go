@@ -132,5 +132,9 @@ func areaName(v Value) (string, error) {
 	if !v.IsString() || v.Raw == "" {
 		return "", fmt.Errorf("%q is no name", shorten(v.Raw))
 	}
-	return v.Text(), nil
+	name := v.Text()
+	if len(name) > maxNameLength {
+		return "", fmt.Errorf("%q has %d bytes, at most %d are possible in a name", shorten(name), len(name), maxNameLength)
+	}
+	return name, nil
 }

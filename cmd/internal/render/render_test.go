@@ -64,6 +64,9 @@ func TestWrap(t *testing.T) {
 	require.Equal(t, []string{"one two", "three"}, Wrap("one two  three", 8))
 	require.Equal(t, []string{"abcdef", "ghij k"}, Wrap("abcdefghij k", 6))
 	require.Equal(t, []string{""}, Wrap("", 6))
+
+	hostile := strings.Repeat("a\u0301", 1<<20)
+	require.Equal(t, hostile, strings.Join(Wrap(hostile, 100), ""))
 }
 
 // TestTableShowsEveryCell guards against layouts that cut cells off: every cell's text
@@ -87,6 +90,15 @@ func TestTableShowsEveryCell(t *testing.T) {
 		want := strings.Fields(Printable(strings.Join(row, " ")))
 		require.Equal(t, want, strings.Fields(lines[i+1]))
 	}
+}
+
+func TestTableCutsWhatNoNameHas(t *testing.T) {
+	table := Table{Columns: []Column{Left("LV"), Left("Health")},
+		Rows: [][]string{{strings.Repeat("n", 1<<20), "lost"}, {"root", "complete"}}}
+	var out bytes.Buffer
+	require.NoError(t, table.Write(&out))
+	require.Contains(t, out.String(), "  "+strings.Repeat("n", maxCell-1)+"…  lost\n")
+	require.Less(t, out.Len(), 4*maxCell)
 }
 
 func TestTableAlignment(t *testing.T) {

@@ -29,8 +29,9 @@ type Table struct {
 // Add appends a row.
 func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-// Write renders the table. Cells are shown whole: only the last column is wrapped, to keep
-// the table within [Width] columns where the others leave room.
+// Write renders the table. Cells are shown whole, as far as anything that lvm2 makes goes:
+// only the last column is wrapped, to keep the table within [Width] columns where the others
+// leave room.
 func (t *Table) Write(w io.Writer) error {
 	last := len(t.Columns) - 1
 	widths := make([]int, len(t.Columns))
@@ -42,6 +43,9 @@ func (t *Table) Write(w io.Writer) error {
 		rows[i] = make([]string, len(t.Columns))
 		for j, c := range r {
 			rows[i][j] = Printable(c)
+			if j < last && columns(rows[i][j]) > maxCell {
+				rows[i][j] = headOf(rows[i][j], maxCell-1) + "…"
+			}
 			widths[j] = max(widths[j], columns(rows[i][j]))
 		}
 	}
@@ -68,6 +72,9 @@ func (t *Table) Write(w io.Writer) error {
 	}
 	return out.Flush()
 }
+
+// maxCell bounds the cells before the last column, in columns: they are padded to the widest.
+const maxCell = 256
 
 // minLast is the least width that the last column is wrapped to, in columns.
 const minLast = 24

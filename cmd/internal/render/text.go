@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/mattn/go-runewidth"
 	"golang.org/x/term"
@@ -70,14 +71,14 @@ func Wrap(s string, width int) []string {
 			flush()
 		}
 		for w > width { // a word longer than a line
-			head := runewidth.Truncate(word, width, "")
+			head := headOf(word, width)
 			if head == "" {
 				break
 			}
 			line = head
 			flush()
 			word = word[len(head):]
-			w = runewidth.StringWidth(word)
+			w -= runewidth.StringWidth(head)
 		}
 		if used > 0 {
 			line, used = line+" ", used+1
@@ -88,6 +89,16 @@ func Wrap(s string, width int) []string {
 		flush()
 	}
 	return lines
+}
+
+// headOf is the start of a word that fits into width columns. It looks at no more of the word
+// than it needs: words may have megabytes.
+func headOf(word string, width int) string {
+	most := min(len(word), 16*width)
+	for most < len(word) && !utf8.RuneStart(word[most]) {
+		most--
+	}
+	return runewidth.Truncate(word[:most], width, "")
 }
 
 // Indent joins lines, the first behind first, the others indented as far.
