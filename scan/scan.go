@@ -19,6 +19,16 @@ type Options struct {
 	Backups  []string          // lvm2 backup or archive files
 	History  bool              // search all rings, not only those whose newest text is lost
 	Progress func(done, total int)
+
+	// Places tells, once a source is open, where PVs may begin on it besides its start and
+	// its partitions: a search of the whole surface has found labels or metadata areas.
+	Places func(*Source) []Place
+}
+
+// Place is a span of a source that may hold a PV.
+type Place struct {
+	Offset int64 // bytes; below 0 when the source lacks the PV's start
+	Size   int64 // bytes; 0 when it is not known, so that the PV may reach to the end of the source
 }
 
 // Run scans sources and lvm2 backup files. An argument is a regular file, a block device,

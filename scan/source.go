@@ -16,6 +16,7 @@ type sourceScan struct {
 	src     *Source
 	maps    map[string]string // as in Options, by clean path
 	history bool
+	places  func(*Source) []Place
 	texts   *interner
 
 	pvs      []*PV
@@ -32,7 +33,7 @@ type sourceScan struct {
 }
 
 func newSourceScan(path string, texts *interner, opts Options) *sourceScan {
-	return &sourceScan{src: &Source{Name: path}, maps: opts.Maps, history: opts.History, texts: texts}
+	return &sourceScan{src: &Source{Name: path}, maps: opts.Maps, history: opts.History, places: opts.Places, texts: texts}
 }
 
 func (s *sourceScan) find(sev Severity, code string, offset int64, format string, args ...any) {
@@ -61,10 +62,12 @@ func (s *sourceScan) run(ctx context.Context) error {
 // scan finds PVs with labels first, then what is left of others, so that metadata areas of
 // the former are not taken for those of the latter. Then it reads texts.
 func (s *sourceScan) scan(ctx context.Context) error {
-	containers := s.containers()
+	containers := s.withPlaces(s.containers())
 	labelled := make([]bool, len(containers))
 	for i, c := range containers {
-		s.signatures(c)
+		if c.where != carved {
+			s.signatures(c)
+		}
 		labelled[i] = s.labelled(c)
 	}
 	for i, c := range slices.Backward(containers) { // what partitions hold is not the whole's
@@ -80,6 +83,7 @@ func (s *sourceScan) scan(ctx context.Context) error {
 		areas = append(areas, pv.Areas...)
 	}
 	err := s.readTexts(ctx, append(areas, s.stray...))
+	s.doubtCarved()
 	s.conclude()
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/lvrescue/lvrescue/carve"
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/rebuild"
 	"github.com/lvrescue/lvrescue/scan"
@@ -18,6 +19,7 @@ import (
 // evidenceFlags are the flags of all commands that look at sources.
 type evidenceFlags struct {
 	assume, without, backups, maps []string
+	caseDir                        string
 	strict                         bool // only of commands that may look at the past
 }
 
@@ -31,6 +33,7 @@ func (f *evidenceFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.without, "without", nil, "leave out the PV or the source that `UUID|SOURCE` names")
 	fs.StringArrayVar(&f.backups, "backup", nil, "use an lvm2 backup or archive `FILE` as evidence")
 	fs.StringArrayVar(&f.maps, "map", nil, "a source and its ddrescue mapfile: `SOURCE=MAPFILE`")
+	fs.StringVar(&f.caseDir, "case", "", "use what lvrescue carve has found: the case `DIR`; without SOURCE its sources")
 }
 
 // args gives the flags as the user would type them, for the commands that are proposed.
@@ -44,6 +47,9 @@ func (f *evidenceFlags) args() []string {
 			args = append(args, flag.name, v)
 		}
 	}
+	if f.caseDir != "" {
+		args = append(args, "--case", f.caseDir)
+	}
 	return args
 }
 
@@ -55,13 +61,20 @@ type gathered struct {
 
 // gather scans the sources and works out what they hold.
 func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, history bool) (*gathered, error) {
-	opt := scan.Options{Backups: f.backups, History: history, Maps: map[string]string{}}
-	for _, m := range f.maps {
-		source, mapfile, ok := splitPair(m)
-		if !ok {
-			return nil, usagef("", "--map %q: expected SOURCE=MAPFILE", m)
+	maps, err := parseMaps(f.maps)
+	if err != nil {
+		return nil, err
+	}
+	opt := scan.Options{Backups: f.backups, History: history, Maps: maps}
+	var found *carve.Case
+	if f.caseDir != "" {
+		if found, err = carve.Open(f.caseDir); err != nil {
+			return nil, err
 		}
-		opt.Maps[source] = mapfile
+		opt.Places = found.Places
+		if len(sources) == 0 {
+			sources = found.Present()
+		}
 	}
 	var placed []rebuild.Assume
 	for _, s := range f.assume {
@@ -77,6 +90,9 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 	ev, err := scan.Run(ctx, sources, opt)
 	if err != nil {
 		return nil, err
+	}
+	if found != nil {
+		found.Add(ev, history)
 	}
 	if err := unopened(ev); err != nil {
 		return nil, err

@@ -33,6 +33,7 @@ type reportRows struct {
 	Change  []changeRow  `json:"rescue_change,omitempty"`
 	Domain  []domainRow  `json:"rescue_domain,omitempty"`
 	Verify  []verifyRow  `json:"rescue_verify,omitempty"`
+	Carve   []carveRow   `json:"rescue_carve,omitempty"`
 	Step    []stepRow    `json:"rescue_step,omitempty"`
 }
 

@@ -22,6 +22,7 @@ type Progress struct {
 	name  string
 	total int64 // bytes
 	done  atomic.Int64
+	note  atomic.Pointer[string]
 	start time.Time
 
 	bars *mpb.Progress
@@ -48,7 +49,8 @@ func (p *Progress) draw() {
 		mpb.PrependDecorators(decor.Name(p.name+" "), decor.Percentage(decor.WC{W: 4})),
 		mpb.AppendDecorators(
 			decor.AverageSpeed(decor.SizeB1024(0), " %.1f"),
-			decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8}), decor.Name(" left")))
+			decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 8}), decor.Name(" left"),
+			decor.Any(func(decor.Statistics) string { return p.remark() })))
 }
 
 // tell writes a line at every interval until it is stopped.
@@ -78,7 +80,18 @@ func (p *Progress) line(elapsed time.Duration) string {
 		left := time.Duration(float64(p.total-done) / rate * float64(time.Second))
 		s += fmt.Sprintf(", %s/s, %v left", Human.Size(int64(rate)), left.Round(time.Second))
 	}
-	return s
+	return s + p.remark()
+}
+
+// Note shows a few words behind the figures.
+func (p *Progress) Note(words string) { p.note.Store(&words) }
+
+// remark is what was noted, as the end of a line.
+func (p *Progress) remark() string {
+	if words := p.note.Load(); words != nil {
+		return ", " + Printable(*words)
+	}
+	return ""
 }
 
 // Set tells how many bytes are done.
