@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -206,6 +207,32 @@ func TestShifted(t *testing.T) {
 			newest := ev.Copies[len(ev.Copies)-1]
 			require.Equal(t, healthy.Copies[0].Content.Raw, newest.Content.Raw)
 			require.Equal(t, healthy.Copies[0].Offset+tt.by, newest.Offset)
+		})
+	}
+}
+
+// TestMovedLabelIsDoubtful: a label and the header behind it stand elsewhere on the disk. They
+// agree on where the PV begins, and are not to be believed when the rest does not.
+func TestMovedLabelIsDoubtful(t *testing.T) {
+	for name, to := range map[string]int64{
+		"without its text":       600 << 10,
+		"over where it was from": labelAt + 2560, // the second area still says where the PV began
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := fixtures.Open(t, "mda-two")
+			path := c.Disk("c")
+			require.Empty(t, run(t, Options{}, path).PVs[0].Doubt)
+			n := int64(headerAt + 512 - labelAt)
+			if to < ringAt {
+				n = 6656 - 2560 // with its text
+			}
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.NoError(t, damage.Zero(path, labelAt, n))
+			require.NoError(t, damage.Write(path, to, b[labelAt:labelAt+n]))
+			at := slices.IndexFunc(run(t, Options{}, path).PVs, func(p *PV) bool { return p.Offset == to-labelAt })
+			require.GreaterOrEqual(t, at, 0)
+			require.NotEmpty(t, run(t, Options{}, path).PVs[at].Doubt)
 		})
 	}
 }

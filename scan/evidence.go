@@ -97,6 +97,8 @@ type PV struct {
 
 	Label *metadata.Label // nil when the label is lost and only metadata areas tell of the PV
 	Areas []*Area
+
+	unlisted bool // found by its metadata area alone, where no table has a PV
 }
 
 // ID is the PV's UUID as its label has it, or "" when the label is lost.

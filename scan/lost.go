@@ -2,6 +2,8 @@ package scan
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
@@ -48,7 +50,8 @@ func (l lostArea) of(pv *PV) *Area {
 // lost finds the metadata areas of a container whose PV has lost its label, and with them
 // the PV. Where not even a header is left, texts may still stand in the usual ring.
 func (s *sourceScan) lost(c container) {
-	for _, l := range s.searchHeaders(c) {
+	headers := s.searchHeaders(c)
+	for _, l := range headers {
 		at := l.base + l.header.At
 		if l.base < 0 {
 			s.find(Error, "pv-before-source", at, "this metadata area's PV begins %d bytes before the source: the source lacks its start", -l.base)
@@ -61,6 +64,7 @@ func (s *sourceScan) lost(c container) {
 		}
 		if pv == nil && l.base != c.start && s.labelled(container{l.base, c.start + c.size - l.base, c.where}) {
 			s.find(Info, "pv-elsewhere", at, "this metadata area led to a PV at byte %d, where no table has one", l.base)
+			s.elsewhere(s.known(l.base), headers)
 			continue
 		}
 		if pv == nil {
@@ -71,6 +75,36 @@ func (s *sourceScan) lost(c container) {
 		pv.Areas = append(pv.Areas, l.of(pv))
 	}
 	s.assume(c)
+}
+
+// elsewhere notes that a PV was found where no table has one, by a header that gave its
+// place. It is in doubt when an area that its label lists stands where it would if the PV
+// began at another place: bytes were moved then, and which ones is not known.
+func (s *sourceScan) elsewhere(pv *PV, headers []lostArea) {
+	pv.unlisted = true
+	for _, l := range headers {
+		if l.base == pv.Offset || l.header.Checksum != metadata.ChecksumValid || pv.hasArea(l.header.At) {
+			continue
+		}
+		for _, listed := range pv.Label.MetadataAreas {
+			if listed.Offset == l.header.At {
+				pv.Doubt = cmp.Or(pv.Doubt, fmt.Sprintf("%s: one of its metadata areas has it begin at byte %d", pv, l.base))
+			}
+		}
+	}
+}
+
+// doubtUnlisted doubts PVs that were found where no table has one, unless the committed text
+// of one of their areas is where it should be: a label and a header alone may have been moved
+// there, without the rest.
+func (s *sourceScan) doubtUnlisted() {
+	for _, pv := range s.pvs {
+		if pv.unlisted && !slices.ContainsFunc(s.copies, func(c *Copy) bool {
+			return c.Area != nil && c.Area.PV == pv && (c.Slot == Committed || c.Slot == Ignored) && c.Checksum == metadata.ChecksumValid
+		}) {
+			pv.Doubt = cmp.Or(pv.Doubt, fmt.Sprintf("%s: nothing but a label and a header tells of a PV there", pv))
+		}
+	}
 }
 
 // lostPV adds a PV without a label.

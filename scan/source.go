@@ -95,6 +95,7 @@ func (s *sourceScan) conclude() {
 			c.Area = nil
 		}
 	}
+	s.doubtUnlisted()
 	slices.SortStableFunc(s.pvs, func(a, b *PV) int { return cmp.Compare(a.Offset, b.Offset) })
 	slices.SortStableFunc(s.copies, func(a, b *Copy) int { return cmp.Compare(a.Offset, b.Offset) })
 	if len(s.pvs) == 0 && len(s.copies) == 0 {
