@@ -1,10 +1,11 @@
 # What each target needs is installed by fixtures/lab/setup.sh on Debian, as root.
 GO ?= go
 FUZZTIME ?= 10s
+CASES ?= 100000
 PREFIX ?= /usr/local
 LAB := fixtures/lab/setup.sh
 
-.PHONY: all build test bench fuzz fixtures lint lab docs install
+.PHONY: all build test bench fuzz campaign fixtures lint lab docs install
 
 all: build
 
@@ -31,6 +32,12 @@ fuzz:
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 	  done; done
+
+# Random damage to all corpora, held against the promises, until CASES have been run in all.
+# build/campaign.json remembers how far it has come.
+campaign:
+	$(GO) build -o build/campaign ./fixtures/campaign
+	build/campaign -total $(CASES)
 
 # Manual pages and shell completions, made from the commands.
 docs:
