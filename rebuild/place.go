@@ -72,14 +72,23 @@ func assumed(ev *scan.Evidence, as []Assume) ([]*scan.PV, error) {
 			return nil, fmt.Errorf("--assume %s=%s: %w", a.PV, a.Source, ev.Sources[i].Err)
 		}
 		s := ev.Sources[i]
-		if a.Offset < 0 || a.Offset >= s.Dev.Size() {
+		if a.Offset < -maxLacking || a.Offset >= s.Dev.Size() {
 			return nil, fmt.Errorf("--assume %s=%s@%d: the source has %d bytes", a.PV, a.Source, a.Offset, s.Dev.Size())
 		}
-		pvs = append(pvs, &scan.PV{Source: s, Offset: a.Offset, Where: byHand,
-			Dev:   block.NewSection(s.Dev, a.Offset, s.Dev.Size()-a.Offset, ""),
-			Label: &metadata.Label{PVID: a.PV}})
+		pvs = append(pvs, &scan.PV{Source: s, Offset: a.Offset, Where: byHand, Dev: from(s, a.Offset), Label: &metadata.Label{PVID: a.PV}})
 	}
 	return pvs, nil
+}
+
+// maxLacking is how much of a PV's start a source may lack, in bytes.
+const maxLacking = 1 << 50
+
+// from is a source from a byte on, which may lie before its start: what is there is bad.
+func from(s *scan.Source, off int64) block.Device {
+	if off < 0 {
+		return block.NewPadded(s.Dev, -off, s.Name+" lacks the start of the disk")
+	}
+	return block.NewSection(s.Dev, off, s.Dev.Size()-off, "")
 }
 
 // At places the PVs of one version of the group; nil means the current one.
@@ -101,6 +110,9 @@ func (g *Group) At(v *Version) *VG {
 	vg.Findings = append(vg.Findings, contradictions(v)...)
 	for _, m := range v.Meta.PVs {
 		vg.PVs = append(vg.PVs, vg.place(m))
+	}
+	for _, p := range vg.PVs {
+		vg.placeMatched(p)
 	}
 	vg.placeByElimination()
 	vg.doubtDuplicates()
@@ -317,7 +329,7 @@ func (vg *VG) judge(p *PV) {
 	if f.Where == byHand {
 		return
 	}
-	if l := f.Label; l != nil && len(l.DataAreas) > 0 && l.DataAreas[0].Offset != m.PEStart*block.SectorSize {
+	if l := f.Label; l != nil && f.ID() == m.ID && len(l.DataAreas) > 0 && l.DataAreas[0].Offset != m.PEStart*block.SectorSize {
 		vg.note(scan.Warning, "pe-start-differs", f, "the label says that data starts at byte %d, the VG's metadata says %d: using the metadata", l.DataAreas[0].Offset, m.PEStart*block.SectorSize)
 		if l.Checksum == metadata.ChecksumValid {
 			p.suspect(fmt.Sprintf("%s: its label and the VG's metadata differ on where data starts", f))

@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Assume  []Assume // PVs placed by hand
 	Without []string // PV UUIDs, or source names, that are left out
+	Matched []Match  // PVs placed by what was found out about them
 	Strict  bool     // extents that may have been used again since a version are bad, not doubtful
 }
 
@@ -27,7 +28,7 @@ type Options struct {
 type Assume struct {
 	PV     metadata.ID
 	Source string // name of a scanned source
-	Offset int64  // bytes from the source's start to the PV's first byte
+	Offset int64  // bytes from the source's start to the PV's first byte; below 0 when the source lacks that
 }
 
 // Result is everything that the evidence of one scan adds up to.
@@ -36,7 +37,9 @@ type Result struct {
 	Orphans  []*scan.PV // PVs that no known VG lists
 	Findings []scan.Finding
 
-	strict bool
+	strict   bool
+	matched  []Match
+	evidence *scan.Evidence // without what the user left out
 }
 
 // Group is a volume group over time: all versions of one VG UUID.
@@ -68,7 +71,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{strict: opt.Strict}
+	r := &Result{strict: opt.Strict, matched: opt.Matched, evidence: ev}
 	r.Findings = append(r.Findings, ev.Findings...)
 	byID := map[metadata.ID]*Group{}
 	versions := map[*scan.Content]*Version{}
@@ -133,6 +136,11 @@ func leaveOut(ev *scan.Evidence, without []string) (*scan.Evidence, error) {
 	}
 	out := func(source string, id metadata.ID) bool { return sources[source] || id != "" && ids[id] }
 	e := &scan.Evidence{Findings: ev.Findings}
+	for _, s := range ev.Signs {
+		if !sources[s.Source.Name] {
+			e.Signs = append(e.Signs, s)
+		}
+	}
 	for _, s := range ev.Sources {
 		if !sources[s.Name] {
 			e.Sources = append(e.Sources, s)

@@ -181,8 +181,8 @@ func TestShifted(t *testing.T) {
 			require.NoError(t, damage.Zero(path, labelAt+512, 512))
 		}, "a.img@512 no label 1", []string{"pv-label-lost"}},
 		{"60 KiB in", 60 << 10, nil, "a.img@61440 U 1", []string{"pv-elsewhere"}},
-		{"start missing", -512, nil, "", []string{"label-sector", "pv-before-source", "pv-before-source"}},
-		{"whole start missing", -(headerAt - 512), nil, "", []string{"pv-before-source"}},
+		{"start missing", -512, nil, "a.img@-512 U 1", []string{"label-sector", "pv-before-source"}},
+		{"whole start missing", -(headerAt - 512), nil, "a.img@-3584 no label 1", []string{"pv-before-source"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

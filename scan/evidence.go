@@ -90,7 +90,7 @@ func (ev *Evidence) Close() error {
 // PV is a physical volume at the place where it was found.
 type PV struct {
 	Source *Source
-	Offset int64        // of the PV's first byte in the source
+	Offset int64        // of the PV's first byte in the source; below 0 when the source lacks the PV's start
 	Dev    block.Device // from the PV's first byte to the end of what holds it
 	Where  string       // "partition 2 (GPT)", or "" for a whole source
 	Doubt  string       // why what stands here may not be the PV's bytes; "" when nothing says so
@@ -131,7 +131,7 @@ type Copy struct {
 	Content  *Content
 	Source   *Source
 	Offset   int64 // of the text's first byte in the source
-	Area     *Area // nil for backup files, and for texts of a PV that begins before its source
+	Area     *Area // nil for texts of no PV's: backup files, and carved ones
 	Slot     Slot
 	How      string // "" unless it takes words: how a carved text was found
 	Checksum metadata.Checksum

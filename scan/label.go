@@ -19,10 +19,8 @@ func (s *sourceScan) labelled(c container) bool {
 	}
 	base := s.base(c, label, at)
 	if base < 0 {
-		s.find(Error, "pv-before-source", at, "the PV begins %d bytes before the source: the source lacks its start, and the PV cannot be used", -base)
-		return false
-	}
-	if base != c.start {
+		s.find(Error, "pv-before-source", at, "the PV begins %d bytes before the source: the source lacks its start", -base)
+	} else if base != c.start {
 		s.find(Warning, "pv-shifted", at, "the label belongs into sector %d of its PV, which so begins at byte %d, not at %d as it should",
 			label.ClaimedSector, base, c.start)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/lvrescue/lvrescue/metadata"
@@ -19,6 +18,8 @@ const (
 	tailSearch = 2 << 20
 
 	maxHeaders = 16 // that are believed, of one container
+
+	maxLacking = 1 << 50 // bytes that a source may lack of its PV's start
 )
 
 // The first metadata area as lvm2 makes it unless told otherwise.
@@ -53,21 +54,25 @@ func (s *sourceScan) lost(c container) {
 	headers := s.searchHeaders(c)
 	for _, l := range headers {
 		at := l.base + l.header.At
-		if l.base < 0 {
-			s.find(Error, "pv-before-source", at, "this metadata area's PV begins %d bytes before the source: the source lacks its start", -l.base)
-			s.addStray(l)
+		if l.base < -maxLacking {
+			s.find(Warning, "pv-before-source", at, "this metadata area says that its PV begins %d bytes before the source, which is not believed", -l.base)
 			continue
 		}
 		pv := s.known(l.base)
 		if pv != nil && (pv.Label != nil || pv.hasArea(l.header.At)) {
 			continue
 		}
-		if pv == nil && l.base != c.start && s.labelled(container{l.base, c.start + c.size - l.base, c.where}) {
+		if pv == nil && l.base >= 0 && l.base != c.start && s.labelled(container{l.base, c.start + c.size - l.base, c.where}) {
 			s.find(Info, "pv-elsewhere", at, "this metadata area led to a PV at byte %d, where no table has one", l.base)
 			s.elsewhere(s.known(l.base), headers)
 			continue
 		}
-		if pv == nil {
+		switch {
+		case pv != nil:
+		case l.base < 0:
+			pv = s.lostPV(c, l.base)
+			s.find(Error, "pv-before-source", at, "this metadata area's PV begins %d bytes before the source: the source lacks its start", -l.base)
+		default:
 			pv = s.lostPV(c, l.base)
 			s.find(Warning, "pv-label-lost", l.base, "a metadata area at byte %d tells of a PV that begins here; its label is lost", at)
 		}
@@ -118,7 +123,7 @@ func (s *sourceScan) lostPV(c container, base int64) *PV {
 // tells of one.
 func (s *sourceScan) assume(c container) {
 	pv := s.known(c.start)
-	if len(s.stray) > 0 {
+	if slices.ContainsFunc(s.pvs, func(p *PV) bool { return p.Offset < 0 }) {
 		return // that is what stands there
 	}
 	if pv != nil && (pv.Label != nil || slices.ContainsFunc(pv.Areas, func(a *Area) bool { return a.Number == 1 })) {
@@ -190,16 +195,4 @@ func headersIn(b []byte) func(yield func(int64) bool) {
 			from += i + len(magic)
 		}
 	}
-}
-
-// addStray notes an area whose PV has no place in the source: its texts are still worth
-// reading.
-func (s *sourceScan) addStray(l lostArea) {
-	start := l.base + l.header.At
-	size := l.header.Size
-	if size == 0 {
-		size = math.MaxInt64 - start
-	}
-	pv := &PV{Source: s.src, Offset: start, Dev: s.device(container{start: start, size: s.src.Dev.Size() - start}, start)}
-	s.stray = append(s.stray, &Area{PV: pv, Number: 1, Size: size, Header: l.header})
 }

@@ -19,11 +19,9 @@ type sourceScan struct {
 	places  func(*Source) []Place
 	texts   *interner
 
-	pvs      []*PV
-	copies   []*Copy
-	findings []Finding
-	stray    []*Area // whose PV begins before the source
-
+	pvs         []*PV
+	copies      []*Copy
+	findings    []Finding
 	suspicions  []suspicion
 	partitioned bool // there is a partition table at the start of the source
 
@@ -82,7 +80,7 @@ func (s *sourceScan) scan(ctx context.Context) error {
 	for _, pv := range s.pvs {
 		areas = append(areas, pv.Areas...)
 	}
-	err := s.readTexts(ctx, append(areas, s.stray...))
+	err := s.readTexts(ctx, areas)
 	s.doubtCarved()
 	s.conclude()
 	return err
@@ -90,11 +88,6 @@ func (s *sourceScan) scan(ctx context.Context) error {
 
 // conclude puts the finds in order.
 func (s *sourceScan) conclude() {
-	for _, c := range s.copies {
-		if slices.Contains(s.stray, c.Area) {
-			c.Area = nil
-		}
-	}
 	s.doubtUnlisted()
 	slices.SortStableFunc(s.pvs, func(a, b *PV) int { return cmp.Compare(a.Offset, b.Offset) })
 	slices.SortStableFunc(s.copies, func(a, b *Copy) int { return cmp.Compare(a.Offset, b.Offset) })
@@ -126,8 +119,12 @@ func (s *sourceScan) containers() []container {
 	return list
 }
 
-// device is the span of the source from byte off to the end of the container.
+// device is the span of the source from byte off to the end of the container. What lies
+// before the source is bad.
 func (s *sourceScan) device(c container, off int64) block.Device {
+	if off < 0 {
+		return block.NewPadded(s.device(c, 0), -off, s.src.Name+" lacks the start of the disk")
+	}
 	return block.NewSection(s.src.Dev, off, c.start+c.size-off, "behind the end of "+s.src.Name)
 }
 

@@ -139,6 +139,12 @@ func (w *walker) input(in activate.Input, lo, hi int64) {
 		w.absent[i].Wanted.Add(r)
 	default:
 		r.Off += in.PV.Found.Offset
+		if r.Off < 0 { // what the source lacks cannot be read from it
+			r.Off, r.Len = 0, r.Len+r.Off
+		}
+		if r.Len <= 0 {
+			return
+		}
 		need(&w.needs, in.PV.Found.Source).Wanted.Add(r.sectors())
 	}
 }

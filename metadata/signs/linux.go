@@ -49,7 +49,7 @@ func ext(b []byte) *Sign {
 		perGroup == 0 || int64(perGroup) > 8*block || u32(0) == 0 {
 		return nil
 	}
-	s := &Sign{Format: "ext2", Start: extPrimary, Size: size, Block: block, UUID: uuid(b[extOffUUID:][:16]), Label: text(b[extOffLabel:][:16])}
+	s := &Sign{Format: "ext2", Start: extPrimary, Size: size, Block: block, Group: int64(perGroup) * block, UUID: uuid(b[extOffUUID:][:16]), Label: text(b[extOffLabel:][:16])}
 	if u32(extOffCompat)&extJournal != 0 {
 		s.Format = "ext3"
 	}
@@ -97,7 +97,7 @@ func xfs(b []byte) *Sign {
 		uint64(perGroup)*uint64(groups) < blocks || groups == 0 || uint64(perGroup)*uint64(groups-1) >= blocks {
 		return nil
 	}
-	s := &Sign{Format: "XFS", Size: size, Block: int64(block), UUID: uuid(b[xfsOffUUID:][:16]), Label: text(b[xfsOffLabel:][:12])}
+	s := &Sign{Format: "XFS", Size: size, Block: int64(block), Group: int64(perGroup) * int64(block), UUID: uuid(b[xfsOffUUID:][:16]), Label: text(b[xfsOffLabel:][:12])}
 	if b[xfsOffProgress] != 0 {
 		s.Backup, s.Start = true, Unknown
 	}

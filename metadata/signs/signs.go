@@ -31,6 +31,7 @@ type Sign struct {
 	Label    string            // the name that people gave it
 	Backup   bool              // a copy beside the one that counts
 	Block    int64             // bytes of a block or chunk
+	Group    int64             // bytes of a block or allocation group: copies stand at the start of some
 	Checksum metadata.Checksum // the format's own
 	Array    *Array            // of md and dm-raid
 }

@@ -22,10 +22,10 @@ const (
 // each, from where its superblock or header begins.
 func TestReal(t *testing.T) {
 	for name, want := range map[string]signs.Sign{
-		"ext4":         {Format: "ext4", Start: 1024, Size: 64 << 20, Block: 1024, UUID: id, Label: "rescue", Checksum: valid},
-		"ext4-backup":  {Format: "ext4", Start: 8193 << 10, Size: 64 << 20, Block: 1024, UUID: id, Label: "rescue", Checksum: valid, Backup: true},
-		"xfs":          {Format: "XFS", Size: 320 << 20, Block: 4096, UUID: id, Label: "rescue", Checksum: valid},
-		"xfs-backup":   {Format: "XFS", Start: 80 << 20, Size: 320 << 20, Block: 4096, UUID: id, Label: "rescue", Checksum: valid, Backup: true},
+		"ext4":         {Format: "ext4", Start: 1024, Size: 64 << 20, Block: 1024, Group: 8 << 20, UUID: id, Label: "rescue", Checksum: valid},
+		"ext4-backup":  {Format: "ext4", Start: 8193 << 10, Size: 64 << 20, Block: 1024, Group: 8 << 20, UUID: id, Label: "rescue", Checksum: valid, Backup: true},
+		"xfs":          {Format: "XFS", Size: 320 << 20, Block: 4096, Group: 80 << 20, UUID: id, Label: "rescue", Checksum: valid},
+		"xfs-backup":   {Format: "XFS", Start: 80 << 20, Size: 320 << 20, Block: 4096, Group: 80 << 20, UUID: id, Label: "rescue", Checksum: valid, Backup: true},
 		"btrfs":        {Format: "Btrfs", Start: 64 << 10, Size: 128 << 20, Block: 4096, UUID: id, Label: "rescue", Checksum: valid},
 		"btrfs-backup": {Format: "Btrfs", Start: 64 << 20, Size: 128 << 20, Block: 4096, UUID: id, Label: "rescue", Checksum: valid, Backup: true},
 		"swap":         {Format: "swap", Start: 1024, Size: 8 << 20, Block: 4096, UUID: id, Label: "rescue"},

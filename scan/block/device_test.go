@@ -77,6 +77,25 @@ func TestSection(t *testing.T) {
 	require.Equal(t, 10, n)
 }
 
+func TestPadded(t *testing.T) {
+	data := noise(1000)
+	require.Equal(t, int64(1000), NewPadded(&medium{data: data}, 0, "").Size())
+	dev := NewPadded(NewSection(&medium{data: data}, 0, 1200, "cut"), 300, "lacking")
+	require.Equal(t, int64(1500), dev.Size())
+	require.Equal(t, []Extent{
+		{Off: 0, Len: 300, State: Bad, Why: "lacking"},
+		{Off: 300, Len: 1000},
+		{Off: 1300, Len: 200, State: Bad, Why: "cut"},
+	}, extents(dev, 0, 1500))
+	requireContract(t, dev)
+	p := make([]byte, 200)
+	_, err := dev.ReadAt(p, 299)
+	require.Equal(t, &BadRangeError{Off: 299, Len: 1, Why: "lacking"}, err)
+	n, err := dev.ReadAt(p, 1200)
+	require.Equal(t, data[900:], p[:n])
+	require.Equal(t, &BadRangeError{Off: 1300, Len: 200, Why: "cut"}, err)
+}
+
 func TestSectionPassesOtherErrors(t *testing.T) {
 	dev := NewSection(&medium{data: noise(1000), err: io.ErrClosedPipe}, 10, 100, "")
 	_, err := dev.ReadAt(make([]byte, 10), 0)

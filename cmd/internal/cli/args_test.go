@@ -75,7 +75,7 @@ func TestParseAssume(t *testing.T) {
 		require.NoError(t, err, in)
 		require.Equal(t, want, got, in)
 	}
-	for _, in := range []string{"", id, id + "=", "short=disk.img", id + "=disk.img@", id + "=disk.img@-1", id + "=disk.img@1x"} {
+	for _, in := range []string{"", id, id + "=", "short=disk.img", id + "=disk.img@", id + "=disk.img@-x", id + "=disk.img@1x"} {
 		_, err := parseAssume(in)
 		require.Equal(t, exitUsage, codeOf(err), in)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/lvrescue/lvrescue/activate/match"
 	"github.com/lvrescue/lvrescue/carve"
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/rebuild"
@@ -57,6 +58,7 @@ func (f *evidenceFlags) args() []string {
 type gathered struct {
 	*scan.Evidence
 	*rebuild.Result
+	candidates []*match.Candidate // for PVs that no label tells of
 }
 
 // gather scans the sources and works out what they hold.
@@ -97,11 +99,11 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 	if err := unopened(ev); err != nil {
 		return nil, err
 	}
-	res, err := rebuild.Build(ev, rebuild.Options{Assume: placed, Without: f.without, Strict: f.strict})
+	res, candidates, err := match.Build(ev, rebuild.Options{Assume: placed, Without: f.without, Strict: f.strict})
 	if err != nil {
 		return nil, err
 	}
-	return &gathered{ev, res}, nil
+	return &gathered{ev, res, candidates}, nil
 }
 
 // unopened is the error for when there is nothing to look at.
@@ -145,7 +147,7 @@ func parseAssume(s string) (rebuild.Assume, error) {
 	p := rebuild.Assume{PV: id, Source: source}
 	if i := strings.LastIndexByte(source, '@'); i > 0 && !exists(source) {
 		p.Source = source[:i]
-		if p.Offset, err = strconv.ParseInt(source[i+1:], 0, 64); err != nil || p.Offset < 0 {
+		if p.Offset, err = strconv.ParseInt(source[i+1:], 0, 64); err != nil {
 			return p, usagef("", "--assume %q: offset %q is no number of bytes", s, source[i+1:])
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lvrescue/lvrescue/activate/volume"
 	"github.com/lvrescue/lvrescue/cmd/internal/render"
+	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/rebuild"
 	"github.com/lvrescue/lvrescue/scan"
 	"github.com/lvrescue/lvrescue/scan/block"
@@ -33,6 +34,24 @@ version of each, and say of every LV what of it can be read, what is lost, and w
 	}
 	f.add(cmd.Flags())
 	return cmd
+}
+
+// maxProposals is how many places are proposed for a missing PV.
+const maxProposals = 2
+
+// proposals tells of places where PVs that are missing may lie.
+func (g *gathered) proposals(vg *rebuild.VG) []scan.Finding {
+	var list []scan.Finding
+	n := map[metadata.ID]int{}
+	for _, c := range g.candidates {
+		if c.Group.ID != vg.Group.ID || n[c.PV.ID] == maxProposals || !slices.ContainsFunc(vg.PVs, func(p *rebuild.PV) bool { return p.Meta.ID == c.PV.ID && p.Missing() }) {
+			continue
+		}
+		n[c.PV.ID]++
+		list = append(list, scan.Finding{Severity: scan.Warning, Code: "pv-candidate", Source: c.At.Source.Name, Offset: c.At.Offset,
+			Text: fmt.Sprintf("may be PV %s of VG %s: %s; --assume %s uses it", c.PV.Key, vg.Meta.Name, c.Why(), c.Assume())})
+	}
+	return list
 }
 
 // scannedVG is a VG with all its LVs assessed.
@@ -59,6 +78,7 @@ func runScan(ctx context.Context, a *app, f *evidenceFlags, sources []string) er
 		}
 		vg.lvs = assessVG(vg.VG, false)
 		findings = append(findings, vg.Findings...)
+		findings = append(findings, g.proposals(vg.VG)...)
 		vgs, lvs = append(vgs, vg), append(lvs, vg.lvs...)
 	}
 	if a.json {

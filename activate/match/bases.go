@@ -1,0 +1,37 @@
+package match
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// maxBases is how many starts of a PV that follow from content are looked at.
+const maxBases = 8
+
+// bases lists where the PV would have to begin for the superblocks that were found all over
+// a source to be at the start of one of its LVs; those that fit the most of them first.
+func (p *probe) bases(found []*scan.Sign, s *scan.Source) []int64 {
+	votes := map[int64]int{}
+	for _, sign := range found {
+		begins, ok := sign.Begins()
+		if sign.Source != s || !ok || sign.Backup || len(votes) > 1<<16 {
+			continue
+		}
+		for _, lv := range p.lvs {
+			for _, seg := range lv.Segments {
+				if seg.StartExtent == 0 && len(seg.Areas) > 0 && seg.Areas[0].Name == p.pv.Key {
+					first := (p.pv.PEStart + seg.Areas[0].Start*p.vg.Meta.ExtentSize) * block.SectorSize
+					votes[begins-first]++
+				}
+			}
+		}
+	}
+	list := slices.SortedFunc(maps.Keys(votes), func(a, b int64) int {
+		return cmp.Or(cmp.Compare(votes[b], votes[a]), cmp.Compare(a, b))
+	})
+	return list[:min(len(list), maxBases)]
+}

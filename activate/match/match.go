@@ -1,0 +1,238 @@
+// Package match finds the disks of PVs that no label tells of: by the texts that are left on
+// a disk, by its size, and by what stands where the LVs of the VG say that something must
+// stand. Each reason has a weight; what weighs enough, and has no rival, is used, and the rest
+// is proposed.
+//
+// All offsets and sizes are bytes.
+package match
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// Reason is something that speaks for a PV being at a place, or with a weight below zero
+// against it.
+type Reason struct {
+	Weight  int
+	Content bool // it is what stands on the PV's extents
+	Text    string
+}
+
+// Weights of reasons. A match needs Strong in all.
+const (
+	Strong = 5 // as much as a match needs to be used
+	Rival  = 2 // another match within so much is a rival
+
+	identity  = 6  // content that belongs to this PV and no other
+	fitting   = 3  // content that could be of another PV
+	opposing  = -6 // content that cannot be there
+	remnant   = 3  // a text of the VG on the disk
+	exactSize = 2
+	onlySize  = 1 // more, if no other missing PV has that size
+	tooSmall  = -1
+	onlyOne   = 1 // no other PV is missing
+)
+
+// Candidate is a place where a PV may lie.
+type Candidate struct {
+	Group   *rebuild.Group
+	PV      *metadata.PV
+	Version *rebuild.Version // that the PV is taken from
+	At      *scan.PV
+	Reasons []Reason // the weightiest first
+	Used    bool     // it is good enough, and there is no rival
+}
+
+// Score is the sum of the reasons' weights.
+func (c *Candidate) Score() (n int) {
+	for _, r := range c.Reasons {
+		n += r.Weight
+	}
+	return n
+}
+
+// Confirmed tells whether content alone is reason enough, and none speaks against it.
+func (c *Candidate) Confirmed() bool {
+	n := 0
+	for _, r := range c.Reasons {
+		switch {
+		case r.Content && r.Weight < 0:
+			return false
+		case r.Content:
+			n += r.Weight
+		}
+	}
+	return n >= Strong
+}
+
+// Why puts the reasons into a sentence.
+func (c *Candidate) Why() string {
+	var texts []string
+	for _, r := range c.Reasons {
+		if r.Weight >= 0 {
+			texts = append(texts, r.Text)
+		} else {
+			texts = append(texts, "but "+r.Text)
+		}
+	}
+	return fmt.Sprintf("%s (score %d)", strings.Join(texts, "; "), c.Score())
+}
+
+// Assume is the value of --assume that places the PV there.
+func (c *Candidate) Assume() string {
+	if c.At.Offset == 0 {
+		return fmt.Sprintf("%s=%s", c.PV.ID, c.At.Source.Name)
+	}
+	return fmt.Sprintf("%s=%s@%d", c.PV.ID, c.At.Source.Name, c.At.Offset)
+}
+
+// most bounds how many PVs and places are held against each other.
+const most = 64
+
+// maxRounds bounds how often what was found may help to find more.
+const maxRounds = 8
+
+// Build is [rebuild.Build] with the PVs that no label tells of placed by all that can be found
+// out about them. With the result it returns the candidates that something speaks for, the best of each PV
+// first; those that are Used are part of the result, the others are for the user to decide.
+func Build(ev *scan.Evidence, options rebuild.Options) (*rebuild.Result, []*Candidate, error) {
+	var used []*Candidate
+	for range maxRounds {
+		r, err := rebuild.Build(ev, options)
+		if err != nil {
+			return nil, nil, err
+		}
+		all := find(r, used)
+		n := len(used)
+		for _, c := range all {
+			if c.Used {
+				used = append(used, c)
+				options.Matched = append(options.Matched, rebuild.Match{PV: c.PV.ID, At: c.At, Why: c.Why(), Confirmed: c.Confirmed()})
+			}
+		}
+		if len(used) == n {
+			return r, append(used, all...), nil
+		}
+	}
+	r, err := rebuild.Build(ev, options)
+	return r, used, err
+}
+
+// find looks for the missing PVs of all groups, on places that are not used yet.
+func find(r *rebuild.Result, used []*Candidate) []*Candidate {
+	var all []*Candidate
+	for _, g := range r.Groups {
+		absent := g.Absent()
+		if len(absent) > most {
+			absent = absent[:most]
+		}
+		for _, a := range absent {
+			all = append(all, candidates(r, g, a, absent)...)
+		}
+	}
+	all = slices.DeleteFunc(all, func(c *Candidate) bool {
+		return c.Score() <= 0 || slices.ContainsFunc(used, func(u *Candidate) bool { return u.overlaps(c) })
+	})
+	choose(all)
+	return all
+}
+
+// candidates judges every place where a PV may lie.
+func candidates(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, absent []rebuild.Absent) []*Candidate {
+	p := newProbe(g.At(a.Version), a.PV)
+	var list []*Candidate
+	for _, at := range places(r, g, a, p) {
+		c := &Candidate{Group: g, PV: a.PV, Version: a.Version, At: at}
+		if !nowhere(at) {
+			c.bySize(absent)
+		}
+		if g.Carries(at) {
+			c.add(remnant, false, "metadata texts of VG "+a.Version.Meta.Name+" stand on it")
+		}
+		c.Reasons = append(c.Reasons, p.judge(at)...)
+		if len(absent) == 1 && c.Score() > 0 {
+			c.add(onlyOne, false, "no other PV is missing")
+		}
+		if !nowhere(at) || c.content() >= fitting {
+			slices.SortStableFunc(c.Reasons, func(a, b Reason) int { return cmp.Compare(b.Weight, a.Weight) })
+			list = append(list, c)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *Candidate) int { return cmp.Compare(b.Score(), a.Score()) })
+	return list
+}
+
+func (c *Candidate) add(weight int, content bool, text string) {
+	c.Reasons = append(c.Reasons, Reason{weight, content, text})
+}
+
+func (c *Candidate) content() (n int) {
+	for _, r := range c.Reasons {
+		if r.Content {
+			n += r.Weight
+		}
+	}
+	return n
+}
+
+// bySize holds the size of the place against that of the PV.
+func (c *Candidate) bySize(absent []rebuild.Absent) {
+	need, have := c.PV.DevSize*block.SectorSize, c.At.Dev.Size()
+	alone := !slices.ContainsFunc(absent, func(a rebuild.Absent) bool { return a.PV.ID != c.PV.ID && a.PV.DevSize == c.PV.DevSize })
+	switch {
+	case need == 0:
+	case have == need && alone:
+		c.add(exactSize+onlySize, false, fmt.Sprintf("it has the PV's %d bytes, as no other that is missing", need))
+	case have == need:
+		c.add(exactSize, false, fmt.Sprintf("it has the PV's %d bytes", need))
+	case have < need:
+		c.add(tooSmall, false, fmt.Sprintf("it has %d bytes, the PV %d", have, need))
+	}
+}
+
+// choose uses what is strong and has no rival, best first: what is used then is no rival of
+// what remains.
+func choose(all []*Candidate) {
+	open := slices.Clone(all)
+	for {
+		slices.SortStableFunc(open, func(a, b *Candidate) int { return cmp.Compare(b.Score(), a.Score()) })
+		i := slices.IndexFunc(open, func(c *Candidate) bool {
+			return c.Score() >= Strong && c.usable() && !slices.ContainsFunc(open, func(o *Candidate) bool {
+				return o != c && (o.PV.ID == c.PV.ID || o.overlaps(c)) && o.Score() > c.Score()-Rival
+			})
+		})
+		if i < 0 {
+			return
+		}
+		hit := open[i]
+		hit.Used = true
+		open = slices.DeleteFunc(open, func(o *Candidate) bool { return o.PV.ID == hit.PV.ID || o.overlaps(hit) })
+	}
+}
+
+// usable tells whether something beyond sizes speaks for a match, and no content against it.
+func (c *Candidate) usable() bool {
+	for _, r := range c.Reasons {
+		if r.Content && r.Weight < 0 {
+			return false
+		}
+	}
+	return c.content() > 0 || slices.ContainsFunc(c.Reasons, func(r Reason) bool { return r.Weight == remnant })
+}
+
+// overlaps tells whether two candidates cannot both be right for being in one place.
+func (c *Candidate) overlaps(o *Candidate) bool {
+	if c.At.Source != o.At.Source {
+		return false
+	}
+	end := func(c *Candidate) int64 { return c.At.Offset + max(c.PV.DevSize*block.SectorSize, 1) }
+	return c.At.Offset < end(o) && o.At.Offset < end(c)
+}

@@ -1,0 +1,238 @@
+package match
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/lvrescue/lvrescue/activate"
+	"github.com/lvrescue/lvrescue/activate/volume"
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/metadata/signs"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// probe knows what must stand on a PV, by the LVs that lie on it.
+type probe struct {
+	vg  *rebuild.VG // with the PV missing
+	pv  *metadata.PV
+	lvs []*metadata.LV // those that have a part of it, visible or hidden
+}
+
+// maxLVs bounds how many LVs of a PV are looked at.
+const maxLVs = 64
+
+func newProbe(vg *rebuild.VG, pv *metadata.PV) *probe {
+	p := &probe{vg: vg.Without(pv.ID), pv: pv}
+	_, byName := p.vg.Index()
+	on := map[*metadata.LV]bool{}
+	var uses func(lv *metadata.LV, depth int) bool
+	uses = func(lv *metadata.LV, depth int) bool {
+		if hit, known := on[lv]; known || depth > 8 {
+			return hit
+		}
+		on[lv] = false // for LVs made of each other
+		for _, s := range lv.Segments {
+			for _, a := range s.Areas {
+				if a.Name == pv.Key && vg.PV(a.Name) != nil || byName[a.Name] != nil && uses(byName[a.Name], depth+1) {
+					on[lv] = true
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for _, lv := range vg.Meta.LVs {
+		if uses(lv, 0) && len(p.lvs) < maxLVs {
+			p.lvs = append(p.lvs, lv)
+		}
+	}
+	return p
+}
+
+// open plans an LV and opens it; nil when that fails.
+func open(vg *rebuild.VG, lv *metadata.LV) block.Device {
+	plan, err := activate.New(vg, lv, volume.OpenVolume)
+	if err != nil {
+		return nil
+	}
+	return volume.Open(plan)
+}
+
+// judge collects what stands on a place that speaks for the PV or against it.
+func (p *probe) judge(at *scan.PV) []Reason {
+	with := p.vg.Suppose(p.pv.ID, at)
+	var reasons []Reason
+	add := func(weight int, format string, args ...any) {
+		reasons = append(reasons, Reason{weight, true, fmt.Sprintf(format, args...)})
+	}
+	shown := p.vg.Meta.Shown()
+	for _, lv := range p.lvs {
+		before, after := open(p.vg, lv), open(with, lv)
+		if before == nil || after == nil {
+			continue
+		}
+		v := view{lv, before, after}
+		v.hidden(p, add)
+		if shown[lv] == lv {
+			v.filesystem(add)
+		}
+	}
+	for _, lv := range p.vg.Meta.LVs {
+		for _, s := range lv.Segments {
+			p.array(with, lv, s, add)
+		}
+	}
+	return reasons
+}
+
+// view is an LV as it reads with the PV missing, and with the place that is judged.
+type view struct {
+	lv            *metadata.LV
+	before, after block.Device
+}
+
+// sign reads what stands at a byte of the LV. new tells that it stands on the PV: without
+// that there is nothing to be read.
+func (v view) sign(off int64) (s *signs.Sign, new bool) {
+	n := min(signs.Length, v.after.Size()-off)
+	if n < block.SectorSize {
+		return nil, false
+	}
+	for e := range v.before.Extents(off, n) {
+		new = e.State == block.Bad
+		break
+	}
+	b := make([]byte, n)
+	got, _ := v.after.ReadAt(b, off)
+	return signs.Read(b[:got]), new
+}
+
+// firstPlaces are where the first superblock of some format stands in a volume.
+var firstPlaces = [...]int64{0, 1024, 8192, 64 << 10}
+
+// filesystem looks for the superblocks of the filesystem on an LV: for the first one, and
+// where there is one for its copies.
+func (v view) filesystem(add func(int, string, ...any)) {
+	var first *signs.Sign
+	var isNew bool
+	for _, off := range firstPlaces {
+		if s, new := v.sign(off); s != nil && s.Start == off && !s.Backup && s.Array == nil {
+			first, isNew = s, new
+			break
+		}
+	}
+	switch {
+	case first == nil:
+		return
+	case !isNew:
+	case first.Size > v.after.Size():
+		add(opposing, "%s of %d bytes stands at the start of LV %s, which has only %d", first.Format, first.Size, v.lv.Name, v.after.Size())
+		return
+	case first.Size > 0 && v.after.Size()-first.Size < max(first.Block, 64<<10):
+		add(identity, "%s of just its size stands at the start of LV %s", first.Format, v.lv.Name)
+	case first.Checksum != metadata.ChecksumInvalid:
+		add(fitting, "%s stands at the start of LV %s", first.Format, v.lv.Name)
+	}
+	v.copies(first, isNew, add)
+}
+
+// maxCopies bounds how many copies of a superblock are looked for.
+const maxCopies = 64
+
+// copies looks for copies of a superblock on other parts of the LV than the superblock.
+func (v view) copies(first *signs.Sign, firstIsNew bool, add func(int, string, ...any)) {
+	n := 0
+	for _, off := range copyPlaces(first) {
+		s, new := v.sign(off)
+		if s == nil || s.Start != off || s.UUID != first.UUID || s.Format != first.Format {
+			continue
+		}
+		if new != firstIsNew { // one of the two is on another disk
+			n++
+		}
+	}
+	if n > 0 && first.UUID != "" {
+		add(identity, "%s and copies of its superblock (%d), partly on other PVs, stand where LV %s has them", first.Format, n, v.lv.Name)
+	}
+}
+
+// copyPlaces are the offsets of a filesystem at which copies of its superblock stand.
+func copyPlaces(s *signs.Sign) []int64 {
+	var list []int64
+	switch {
+	case s.Format == "Btrfs":
+		return []int64{64 << 20, 256 << 30}
+	case s.Group <= 0:
+		return nil
+	}
+	shift := int64(0)
+	if s.Format != "XFS" && s.Block == 1024 {
+		shift = 1024
+	}
+	for n := int64(1); len(list) < maxCopies && n < s.Size/s.Group+1; n++ {
+		if s.Format == "XFS" || sparse(n) {
+			list = append(list, n*s.Group+shift)
+		}
+		if n > 1<<16 {
+			break
+		}
+	}
+	return list
+}
+
+// sparse tells whether a block group of an ext filesystem has a copy: 1 and the powers of
+// 3, 5 and 7.
+func sparse(n int64) bool {
+	for _, base := range []int64{3, 5, 7} {
+		m := n
+		for m%base == 0 {
+			m /= base
+		}
+		if m == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// stores are what stands at the start of hidden LVs, by the segment type that uses them.
+var stores = map[string]string{"_tmeta": "thin pool", "_cmeta": "cache", "_vdata": "VDO"}
+
+// hidden looks for the superblocks of device-mapper's own formats.
+func (v view) hidden(p *probe, add func(int, string, ...any)) {
+	s, new := v.sign(0)
+	if s == nil || !new {
+		return
+	}
+	if want, index, ok := p.leg(v.lv.Name); ok && s.Array != nil && s.Format == "dm-raid" {
+		switch {
+		case s.Array.Position == index:
+			add(identity, "the superblock of leg %d of %s stands on it", index, want)
+		default:
+			add(opposing, "the superblock of leg %d of an array stands where that of leg %d of %s must", s.Array.Position, index, want)
+		}
+		return
+	}
+	for suffix, format := range stores {
+		if s.Format == format && bytes.HasSuffix([]byte(v.lv.Name), []byte(suffix)) {
+			add(identity, "the superblock of the %s stands at the start of LV %s", format, v.lv.Name)
+		}
+	}
+}
+
+// leg finds the array that a metadata LV belongs to, and its position in it.
+func (p *probe) leg(name string) (lv string, index int, ok bool) {
+	for _, lv := range p.vg.Meta.LVs {
+		for _, s := range lv.Segments {
+			if r, err := s.RAID(); err == nil {
+				if i := slices.IndexFunc(r.Legs, func(l metadata.Leg) bool { return l.Meta == name }); i >= 0 {
+					return lv.Name, i, true
+				}
+			}
+		}
+	}
+	return "", 0, false
+}
