@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -153,45 +152,13 @@ func (g *gathered) lv(name rebuild.LVName, version string) (*assessed, error) {
 
 // pickAll takes every visible LV of the VG.
 func (o *exportOptions) pickAll(g *gathered, vgName string) ([]exportJob, error) {
-	groups, err := g.groups(vgName)
-	if err != nil {
-		return nil, err
-	}
-	if len(groups) > 1 {
-		return nil, usagef("lvrescue export VG --all ...", "--all needs one VG, found %d", len(groups))
-	}
-	vg, err := at(groups[0], o.at)
+	lvs, err := g.wholeVG(vgName, o.at, false)
 	if err != nil {
 		return nil, err
 	}
 	var jobs []exportJob
-	taken := map[string]bool{}
-	for _, s := range assessVG(vg, false) {
-		file := fileName(s.lv.Name)
-		if taken[file] { // two LVs of one name: a damaged or forged text
-			file += "-" + fileName(string(s.lv.ID))
-		}
-		taken[file] = true
-		jobs = append(jobs, exportJob{s, filepath.Join(o.out, file+".img")})
-	}
-	if len(jobs) == 0 {
-		return nil, fmt.Errorf("VG %s has no LVs at seqno %s", vg.Meta.Name, vg.Version.ID())
+	for i, name := range distinct(lvs, func(s *assessed) string { return fileName(s.lv.Name) }) {
+		jobs = append(jobs, exportJob{lvs[i], filepath.Join(o.out, name+".img")})
 	}
 	return jobs, nil
-}
-
-// fileName makes a file's name of an LV's, which comes from the disk: what lvm2 would not
-// let be part of a name is written as %XX.
-func fileName(lv string) string {
-	const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_.-"
-	const most = 200
-	var b strings.Builder
-	for i := 0; i < len(lv) && b.Len() < most; i++ {
-		if c := lv[i]; strings.IndexByte(safe, c) >= 0 && (c != '.' && c != '-' || i > 0) {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
 }

@@ -35,6 +35,7 @@ type reportRows struct {
 	Verify  []verifyRow  `json:"rescue_verify,omitempty"`
 	Carve   []carveRow   `json:"rescue_carve,omitempty"`
 	Step    []stepRow    `json:"rescue_step,omitempty"`
+	Serve   []serveRow   `json:"rescue_export,omitempty"`
 }
 
 type about struct {
