@@ -114,16 +114,22 @@ func TestThin(t *testing.T) {
 			},
 			why: "the metadata of pool p has no thin device 8",
 		}, {
-			name: "the superblock is damaged", want: "....",
+			name: "the superblock is damaged", want: " a  ",
 			spoil: func(_ *testing.T, _ *rebuild.VG, disks []image, _ *metadata.LV) { disks[1][pe0+100]++ },
-			why:   "metadata of pool p (LV p_tmeta): metadata block 0 (byte 0): thin superblock.csum",
+			notes: "p: the superblock cannot be used: metadata block 0 (byte 0): thin superblock.csum at byte 0: checksum is 0xbdf76c04, computed 0xb7a7ea02\n" +
+				"p: the trees with their roots at metadata blocks 2 and 0 were taken, of 1 choice (0: none is left)\n" +
+				"p: the details tree is damaged: how many mappings each thin device has is not known of all of them",
 		}, {
-			name: "the tree of devices is damaged", want: "....",
+			name: "the tree of devices is damaged", want: ".a..",
 			spoil: func(_ *testing.T, _ *rebuild.VG, disks []image, _ *metadata.LV) { disks[1][pe0+2*extent+100]++ },
-			why:   "the metadata of pool p does not tell where thin device 7 is: metadata block 2 (byte 8192): btree node.csum",
+			notes: "p: the pool's space map is damaged: which metadata blocks are in use is not fully known\n" +
+				"p: the details tree is damaged: how many mappings each thin device has is not known of all of them\n" +
+				"t: thin device 7: the tree of devices is damaged where it tells of this one",
 		}, {
 			name: "the device's tree is damaged", want: "....",
 			spoil: func(_ *testing.T, _ *rebuild.VG, disks []image, _ *metadata.LV) { disks[1][pe0+extent+100]++ },
+			notes: "p: the pool's space map is damaged: which metadata blocks are in use is not fully known\n" +
+				"p: the details tree is damaged: how many mappings each thin device has is not known of all of them",
 		}, {
 			name: "no pool", want: "....",
 			spoil: func(_ *testing.T, vg *rebuild.VG, _ []image, _ *metadata.LV) { vg.Meta.LVs[1].Name = "q" },

@@ -5,7 +5,9 @@ import (
 	"slices"
 
 	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/thin"
+	"github.com/lvrescue/lvrescue/metadata/thin/salvage"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -13,11 +15,12 @@ import (
 // in the pool's data it lies. Source: drivers/md/dm-thin.c.
 type Thin struct {
 	Metadata, Data         Input
-	MetadataSize, DataSize int64  // bytes
-	ChunkSize              int64  // bytes
-	DeviceID               uint32 // in the pool
-	Root                   uint64 // block of the metadata that the device's tree begins at
-	Off                    int64  // of the segment in the thin device, bytes
+	MetadataSize, DataSize int64         // bytes
+	ChunkSize              int64         // bytes
+	DeviceID               uint32        // in the pool
+	Root                   uint64        // block of the metadata that the device's tree begins at
+	Salvaged               *salvage.Pool // nil: the device's tree is intact
+	Off                    int64         // of the segment in the thin device, bytes
 
 	// External is read where the device has nothing; nil: zeros. Behind its ExternalSize
 	// bytes there are zeros.
@@ -35,7 +38,20 @@ func (t Thin) Inputs() []Input {
 	return in
 }
 
+// Device is the thin device's mappings, which are read from meta, the pool's metadata.
+func (t Thin) Device(meta block.Device) thin.Device {
+	if t.Salvaged != nil {
+		if d, ok := t.Salvaged.Device(t.DeviceID); ok {
+			return d
+		}
+	}
+	return thin.NewDevice(btree.NewReader(meta, meta.Size()), t.Root)
+}
+
 func (t Thin) String() string {
+	if t.Salvaged != nil {
+		return fmt.Sprintf("thin device %d, chunk %d, salvaged from damaged metadata", t.DeviceID, t.ChunkSize)
+	}
 	return fmt.Sprintf("thin device %d, chunk %d, tree at metadata block %d", t.DeviceID, t.ChunkSize, t.Root)
 }
 
@@ -43,7 +59,10 @@ func (t Thin) String() string {
 type thinPool struct {
 	metadata, data *Volume
 	chunk          int64 // bytes
-	pool           *thin.Pool
+	lv             *metadata.LV
+	fields         metadata.ThinPool
+	pool           *thin.Pool // nil: the superblock cannot be used, because of err
+	err            error
 	doubt          string
 }
 
@@ -68,21 +87,16 @@ func (p *planner) thin(lv *metadata.LV, s *metadata.Segment, above []string) (Ta
 	if err != nil {
 		return nil, err
 	}
-	dev, ok, err := pool.pool.Device(uint32(f.DeviceID))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the metadata of pool %s does not tell where thin device %d is: %w", f.Pool, f.DeviceID, err)
-	case !ok:
-		return nil, fmt.Errorf("the metadata of pool %s has no thin device %d: it was deleted there, or not made yet", f.Pool, f.DeviceID)
-	}
 	t := Thin{
 		Metadata: Input{Volume: pool.metadata}, MetadataSize: pool.metadata.Size,
 		Data: Input{Volume: pool.data}, DataSize: pool.data.Size,
 		ChunkSize: pool.chunk,
 		DeviceID:  uint32(f.DeviceID),
-		Root:      dev.Root(),
 		Off:       s.StartExtent * p.vg.Meta.ExtentSize * block.SectorSize,
 		Doubt:     pool.doubt,
+	}
+	if err := p.findDevice(&t, lv, pool); err != nil {
+		return nil, err
 	}
 	if f.ExternalOrigin != "" {
 		origin, err := p.named(f.ExternalOrigin, above)
@@ -111,16 +125,18 @@ func (p *planner) thinPool(name string, above []string) (*thinPool, error) {
 		return nil, fmt.Errorf("pool %s: %w", name, err)
 	}
 	above = append(slices.Clone(above), name)
-	pool := &thinPool{}
+	pool := &thinPool{lv: lv, fields: f, chunk: f.ChunkSize * block.SectorSize}
 	if pool.metadata, err = p.named(f.Metadata, above); err != nil {
 		return nil, fmt.Errorf("metadata of pool %s: %w", name, err)
 	}
 	if pool.data, err = p.named(f.Data, above); err != nil {
 		return nil, fmt.Errorf("data of pool %s: %w", name, err)
 	}
-	pool.pool, err = thin.Open(p.open(pool.metadata), pool.metadata.Size)
-	if err != nil {
-		return nil, fmt.Errorf("metadata of pool %s (LV %s): %w", name, f.Metadata, err)
+	pool.pool, pool.err = thin.Open(p.open(pool.metadata), pool.metadata.Size)
+	if pool.err != nil {
+		pool.err = fmt.Errorf("metadata of pool %s (LV %s): %w", name, f.Metadata, pool.err)
+		pool.doubt = p.doubts(Input{Volume: pool.metadata}, pool.metadata.Size)
+		return pool, nil
 	}
 	p.judgePool(pool, lv, f)
 	return pool, nil

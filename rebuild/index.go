@@ -14,6 +14,14 @@ type index struct {
 	pvs       map[string]*PV
 	lvs       map[string]*metadata.LV
 	snapshots []*metadata.LV
+	worked    sync.Map // see Once
+}
+
+// Once works something out for the VG, the first time that it is asked for by a key, and
+// gives it to all who ask: what the plans of many LVs share.
+func (vg *VG) Once(key any, work func() any) any {
+	f, _ := vg.index.worked.LoadOrStore(key, sync.OnceValue(work))
+	return f.(func() any)()
 }
 
 // Index gives the VG's PVs by key and its LVs by name; of two of one name the first counts,

@@ -5,7 +5,6 @@ import (
 	"iter"
 
 	"github.com/lvrescue/lvrescue/activate"
-	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/thin"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
@@ -26,7 +25,7 @@ type thinLV struct {
 func (o opener) thin(t activate.Thin, n int64) block.Device {
 	meta := o.input(t.Metadata, t.MetadataSize)
 	d := &thinLV{
-		dev:      thin.NewDevice(btree.NewReader(meta, meta.Size()), t.Root),
+		dev:      t.Device(meta),
 		data:     o.input(t.Data, t.DataSize),
 		external: block.NewZero(0),
 		chunk:    t.ChunkSize,
@@ -66,6 +65,15 @@ func (d *thinLV) pieces(lo, hi int64) iter.Seq[piece] {
 
 // piece places up to n bytes from off on, which lie in a run.
 func (d *thinLV) piece(r thin.Run, off, n int64) piece {
+	p := d.place(r, off, n)
+	if r.Doubt != "" {
+		p.dev = block.NewDoubtful(p.dev, r.Doubt)
+	}
+	return p
+}
+
+// place is piece without regard to doubt.
+func (d *thinLV) place(r thin.Run, off, n int64) piece {
 	in := off + d.off // in the thin device
 	switch {
 	case r.State == thin.Lost:

@@ -35,6 +35,8 @@ const (
 	CacheSuperblock Kind = 9031977   // dm-cache-metadata.c
 	NodeBlock       Kind = 121107    // dm-btree-spine.c
 	ArrayBlock      Kind = 595846735 // dm-array.c
+	BitmapBlock     Kind = 240779    // dm-space-map-common.c
+	IndexBlock      Kind = 160478    // dm-space-map-common.c; of the metadata's own space map
 )
 
 func (k Kind) String() string {
@@ -47,6 +49,10 @@ func (k Kind) String() string {
 		return "btree node"
 	case ArrayBlock:
 		return "array block"
+	case BitmapBlock:
+		return "space map bitmap"
+	case IndexBlock:
+		return "space map index"
 	}
 	return fmt.Sprintf("Kind(%d)", uint32(k))
 }
@@ -72,6 +78,20 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // inversion, XORed with the kind's number (dm_bm_checksum in dm-block-manager.c).
 func Sum(b []byte, k Kind) uint32 {
 	return ^crc32.Checksum(b[offSummed:BlockSize], castagnoli) ^ uint32(k)
+}
+
+// Identify tells what kind of block b says to be, which belongs at block number at: ok is
+// false when checksum and number are not those of any kind.
+func Identify(b []byte, at uint64) (k Kind, ok bool) {
+	if len(b) != BlockSize {
+		return 0, false
+	}
+	k = Kind(binary.LittleEndian.Uint32(b[offCRC:]) ^ ^crc32.Checksum(b[offSummed:], castagnoli))
+	switch k {
+	case ThinSuperblock, CacheSuperblock, NodeBlock, ArrayBlock, BitmapBlock, IndexBlock:
+		return k, binary.LittleEndian.Uint64(b[k.numberAt():]) == at
+	}
+	return 0, false
 }
 
 // Check tells whether b is a block of kind k that belongs at block number at. What is wrong

@@ -1,8 +1,10 @@
 package btree
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
+	"sort"
 )
 
 // maxDepth bounds the height of a tree. Nodes of the kernel's are at least a third full:
@@ -14,14 +16,38 @@ type Tree struct {
 	Reader    *Reader
 	Root      uint64 // block number
 	ValueSize int    // bytes
+
+	// Rebuilt has what else is known of nodes that cannot be used, by their block number.
+	Rebuilt map[uint64]*Rebuilt
+
+	// Doubts, if set, says of a leaf why it may not be right; "" when it is.
+	Doubts func(block uint64) string
+}
+
+// Rebuilt is what was found out of a node that cannot be used: parts in the order of their
+// keys, none of which is in two of them. Why, if set, is said of the other keys.
+type Rebuilt struct {
+	Parts []Part
+	Why   error
+}
+
+// Part is a run of keys, First to Last, of a node that cannot be used: it was found out
+// that the subtree at Block holds them, or that the tree has none of them.
+type Part struct {
+	First, Last uint64
+	Block       uint64
+	Empty       bool   // Block means nothing: the tree has none of the keys
+	Doubt       string // why this may not be so; "" when it is beyond doubt
 }
 
 // Piece is a run of keys, First to Last, of which one place in the tree decides: the leaf
 // Node holds those that exist, none other does. Without a Node and without Err the tree has
-// none of the keys. With Err nothing is known of them.
+// none of the keys. With Err nothing is known of them. Doubt says why what is known may be
+// wrong; it is "" but for what was rebuilt.
 type Piece struct {
 	First, Last uint64
 	Node        *Node
+	Doubt       string
 	Err         error
 }
 
@@ -67,19 +93,23 @@ type walker struct {
 	tree        Tree
 	first, last uint64
 	yield       func(Piece) bool
+	doubt       string // about the subtree that the walk is in
 }
 
 // piece yields what of [lo, hi] is asked for, and says whether more is wanted.
 func (w *walker) piece(lo, hi uint64, n *Node, err error) bool {
 	lo, hi = max(lo, w.first), min(hi, w.last)
-	return lo > hi || w.yield(Piece{lo, hi, n, err})
+	return lo > hi || w.yield(Piece{lo, hi, n, w.doubt, err})
 }
 
 // node walks the subtree at a block that stands for the keys lo to hi.
 func (w *walker) node(block, lo, hi uint64, depth int) bool {
 	n, err := w.load(block, lo, hi, depth)
+	if r := w.tree.Rebuilt[block]; err != nil && r != nil && depth < maxDepth {
+		return w.rebuilt(r.Parts, lo, hi, depth, cmp.Or(r.Why, err))
+	}
 	if err != nil || n.Leaf {
-		return w.piece(lo, hi, n, err)
+		return w.leaf(lo, hi, n, err)
 	}
 	if lo < n.Key(0) && !w.piece(lo, n.Key(0)-1, nil, nil) {
 		return false
@@ -98,6 +128,47 @@ func (w *walker) node(block, lo, hi uint64, depth int) bool {
 		}
 	}
 	return true
+}
+
+// leaf yields a leaf, or an error in the place of a node.
+func (w *walker) leaf(lo, hi uint64, n *Node, err error) bool {
+	if above := w.doubt; err == nil && above == "" && w.tree.Doubts != nil {
+		w.doubt = w.tree.Doubts(n.Block)
+		defer func() { w.doubt = above }()
+	}
+	return w.piece(lo, hi, n, err)
+}
+
+// rebuilt walks what is known of the keys lo to hi of a node that cannot be used because of
+// err.
+func (w *walker) rebuilt(parts []Part, lo, hi uint64, depth int, err error) bool {
+	above := w.doubt
+	from, to := max(lo, w.first), min(hi, w.last)
+	next := lo
+	for _, p := range parts[sort.Search(len(parts), func(i int) bool { return parts[i].Last >= from }):] {
+		if p.First > to {
+			break
+		}
+		first, last := max(p.First, lo), min(p.Last, hi)
+		if next < first && !w.piece(next, first-1, nil, err) {
+			return false
+		}
+		if p.Doubt != "" {
+			w.doubt = p.Doubt
+		}
+		more := false
+		if p.Empty {
+			more = w.piece(first, last, nil, nil)
+		} else {
+			more = w.node(p.Block, first, last, depth+1)
+		}
+		w.doubt = above
+		if !more || last == hi {
+			return more
+		}
+		next = last + 1
+	}
+	return w.piece(next, hi, nil, err)
 }
 
 // load reads a node and holds it against its place. A node with a key outside lo to hi is

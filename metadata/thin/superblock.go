@@ -18,7 +18,8 @@ const (
 	sbTime        = 44
 	sbTransaction = 48
 	sbHeldRoot    = 56
-	sbDataBlocks  = 64 // nr_blocks of the data space map's root
+	sbDataMap     = 64
+	sbMetaMap     = 192
 	sbMapping     = 320
 	sbDetails     = 328
 	sbChunk       = 336
@@ -50,6 +51,21 @@ type Superblock struct {
 	ChunkSize      int64  // bytes of a data block
 	DataBlocks     uint64 // of ChunkSize
 	MetadataBlocks uint64 // of btree.BlockSize
+
+	DataMap, MetadataMap SpaceMap
+}
+
+// SpaceMap is where a superblock says that the space map of the data or of the metadata
+// device begins: counts of how often each block is used.
+type SpaceMap struct {
+	Blocks, Allocated uint64
+	Bitmaps           uint64 // of the data: root of a tree; of the metadata: an index block
+	Counts            uint64 // root of a tree of counts above 2
+}
+
+func parseSpaceMap(b []byte) SpaceMap {
+	u64 := func(at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
+	return SpaceMap{u64(0), u64(8), u64(16), u64(24)}
 }
 
 // ParseSuperblock reads a superblock whose checksum was found valid; b is btree.BlockSize
@@ -69,9 +85,11 @@ func ParseSuperblock(b []byte) (Superblock, error) {
 		MappingRoot:    u64(sbMapping),
 		DetailsRoot:    u64(sbDetails),
 		ChunkSize:      int64(u32(sbChunk)) * sectorSize,
-		DataBlocks:     u64(sbDataBlocks),
 		MetadataBlocks: u64(sbBlocks),
+		DataMap:        parseSpaceMap(b[sbDataMap:]),
+		MetadataMap:    parseSpaceMap(b[sbMetaMap:]),
 	}
+	sb.DataBlocks = sb.DataMap.Blocks
 	chunk := u32(sbChunk)
 	switch {
 	case u64(sbMagic) != magic:

@@ -28,8 +28,10 @@ import (
 
 const (
 	mappingSize = 8
-	detailsSize = 24
 	timeBits    = 24
+
+	// DetailsSize is the size in bytes of a value of the details tree.
+	DetailsSize = 24
 
 	// MaxDevice is the largest id of a thin device.
 	MaxDevice = 1<<24 - 1
@@ -66,12 +68,17 @@ type Details struct {
 // Details finds what the pool remembers of a device; ok is false when intact metadata has
 // no such device.
 func (p *Pool) Details(id uint32) (d Details, ok bool, err error) {
-	v, err := btree.Tree{Reader: p.Reader, Root: p.DetailsRoot, ValueSize: detailsSize}.Find(uint64(id))
+	v, err := btree.Tree{Reader: p.Reader, Root: p.DetailsRoot, ValueSize: DetailsSize}.Find(uint64(id))
 	if v == nil || err != nil {
 		return d, false, err
 	}
+	return ParseDetails(v), true, nil
+}
+
+// ParseDetails reads a value of the details tree, which has 24 bytes.
+func ParseDetails(v []byte) Details {
 	le := binary.LittleEndian
-	return Details{le.Uint64(v), le.Uint64(v[8:]), le.Uint32(v[16:]), le.Uint32(v[20:])}, true, nil
+	return Details{le.Uint64(v), le.Uint64(v[8:]), le.Uint32(v[16:]), le.Uint32(v[20:])}
 }
 
 // Device finds a thin device; ok is false when intact metadata has none of that id.
@@ -83,12 +90,38 @@ func (p *Pool) Device(id uint32) (d Device, ok bool, err error) {
 	return NewDevice(p.Reader, binary.LittleEndian.Uint64(v)), true, nil
 }
 
+// Mapping takes a value of a device's tree apart: a block of the data device, and the time
+// at which it was mapped.
+func Mapping(value uint64) (data uint64, time uint32) {
+	return value >> timeBits, uint32(value & (1<<timeBits - 1))
+}
+
 // Device is one thin device's tree of mappings.
 type Device struct{ tree btree.Tree }
 
 // NewDevice is the device whose tree has its root at a block of the metadata device.
 func NewDevice(r *btree.Reader, root uint64) Device {
 	return Device{btree.Tree{Reader: r, Root: root, ValueSize: mappingSize}}
+}
+
+// Rebuilt is the device with what else is known of nodes of its tree that are lost, and
+// with doubts about leaves; see [btree.Tree].
+func (d Device) Rebuilt(nodes map[uint64]*btree.Rebuilt, doubts func(block uint64) string) Device {
+	d.tree.Rebuilt, d.tree.Doubts = nodes, doubts
+	return d
+}
+
+// Check goes through the whole tree and counts its mappings. err is the first thing that is
+// wrong with it.
+func (d Device) Check() (mapped uint64, err error) {
+	for p := range d.tree.Walk(0, ^uint64(0)) {
+		if p.Err != nil {
+			return mapped, p.Err
+		}
+		i, j := p.Entries()
+		mapped += uint64(j - i)
+	}
+	return mapped, nil
 }
 
 // Root is the block that the device's tree begins at.
@@ -109,6 +142,7 @@ type Run struct {
 	State       State
 	Data        uint64 // of a mapped run: the block of the data device that First lies in
 	Time        uint32 // of a mapped run: when it was mapped, on the pool's clock
+	Doubt       string // why a mapped run or a hole may be none; "" but for what was rebuilt
 	Err         error  // of a lost run
 }
 
@@ -130,6 +164,7 @@ func (d Device) Runs(first, last uint64) iter.Seq[Run] {
 type joiner struct {
 	run   Run
 	begun bool
+	doubt string // of the piece at hand
 	yield func(Run) bool
 }
 
@@ -138,13 +173,15 @@ func (j *joiner) piece(p btree.Piece) bool {
 	if p.Err != nil {
 		return j.add(Run{First: p.First, Last: p.Last, State: Lost, Err: p.Err})
 	}
+	j.doubt = p.Doubt
 	next := p.First
 	for i, end := p.Entries(); i < end; i++ {
 		key, value := p.Node.Key(i), p.Node.Uint64(i)
 		if key > next && !j.add(Run{First: next, Last: key - 1, State: Hole}) {
 			return false
 		}
-		if !j.add(Run{First: key, Last: key, Data: value >> timeBits, Time: uint32(value & (1<<timeBits - 1))}) {
+		data, time := Mapping(value)
+		if !j.add(Run{First: key, Last: key, Data: data, Time: time}) {
 			return false
 		}
 		if key == p.Last {
@@ -157,7 +194,10 @@ func (j *joiner) piece(p btree.Piece) bool {
 
 // add takes the next run, which may go on where the last one ended.
 func (j *joiner) add(r Run) bool {
-	if l := &j.run; j.begun && l.State == r.State && l.Err == r.Err && l.Time == r.Time &&
+	if r.State != Lost {
+		r.Doubt = j.doubt
+	}
+	if l := &j.run; j.begun && l.State == r.State && l.Err == r.Err && l.Time == r.Time && l.Doubt == r.Doubt &&
 		(r.State != Mapped || l.Data+(r.First-l.First) == r.Data) {
 		l.Last = r.Last
 		return true
