@@ -73,6 +73,20 @@ func (l *ledger) toMap(pos int64) *block.Mapfile {
 // finalMap is FILE.map, or nil when there is nothing to tell. Comments above the blocks
 // give the reason for each range.
 func (l *ledger) finalMap(opts *Options) *block.Mapfile {
+	return l.mapOf(opts.Identity, fmt.Sprintf("- is bad, filled (%s) in the image; / is delivered, but doubtful; + is good", opts.Fill))
+}
+
+// MapOf is the map that an export of dev ends with unless the medium refuses a read, or nil
+// when there is nothing to tell. identity is as in [Options].
+func MapOf(dev block.Device, identity string) *block.Mapfile {
+	var l ledger
+	for e := range dev.Extents(0, dev.Size()) {
+		l.add(e)
+	}
+	return l.mapOf(identity, "- is bad and cannot be read; / is doubtful; + is good")
+}
+
+func (l *ledger) mapOf(identity, legend string) *block.Mapfile {
 	if l.totals.Whole() {
 		return nil
 	}
@@ -80,9 +94,9 @@ func (l *ledger) finalMap(opts *Options) *block.Mapfile {
 	m.Pos, m.Status = l.pos, byte(block.Finished)
 	m.Comments = []string{
 		mapTitle,
-		"Of: " + opts.Identity,
+		"Of: " + identity,
 		"Time: " + time.Now().UTC().Format(time.RFC3339),
-		fmt.Sprintf("- is bad, filled (%s) in the image; / is delivered, but doubtful; + is good", opts.Fill),
+		legend,
 		"Position, size, reason:",
 	}
 	for _, e := range l.lost {

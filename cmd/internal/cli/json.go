@@ -36,6 +36,7 @@ type reportRows struct {
 	Carve   []carveRow   `json:"rescue_carve,omitempty"`
 	Step    []stepRow    `json:"rescue_step,omitempty"`
 	Serve   []serveRow   `json:"rescue_export,omitempty"`
+	Mount   []mountRow   `json:"rescue_mount,omitempty"`
 }
 
 type about struct {
