@@ -16,6 +16,7 @@ type Integrity struct {
 	Meta       *Volume               // nil: the text has lost it
 	Superblock *integrity.Superblock // nil: nothing can be checked
 	Journal    []integrity.Entry     // by Off
+	Hash       string                // the kernel's name for the checksums
 	Doubt      string                // why all of it is doubtful; "" when it is not
 }
 
@@ -85,6 +86,6 @@ func (p *planner) integrityMeta(t *Integrity, m metadata.Integrity, n int64, abo
 		p.note(t.Meta.LV, false, "checksums by %s are not checked", m.InternalHash)
 		sb.Tagged = 0
 	}
-	t.Superblock = &sb
+	t.Superblock, t.Hash = &sb, m.InternalHash
 	return nil
 }

@@ -54,6 +54,9 @@ type Source struct {
 // leads to the same file or device.
 func (s *Source) Is(name string) bool { return samePlace(s.Name, name) }
 
+// IsBlockDevice tells a block device from an image file.
+func (s *Source) IsBlockDevice() bool { return s.Kind == kindDevice }
+
 // Stamp tells the source's content from what was there under its name before, as far as the
 // filesystem knows: see [block.File.Stamp].
 func (s *Source) Stamp() string {

@@ -107,6 +107,9 @@ func (f *File) Size() int64 { return f.size }
 // IsBlockDevice says whether the source is a block device, not a regular file.
 func (f *File) IsBlockDevice() bool { return !f.holes }
 
+// Fd is the descriptor, which is read-only, for the kernel to read from.
+func (f *File) Fd() uintptr { return f.f.Fd() }
+
 // Identity tells which storage the source is, whatever its name.
 func (f *File) Identity() Identity { return f.id }
 

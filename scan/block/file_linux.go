@@ -39,6 +39,9 @@ func deviceSize(f *os.File) (int64, error) {
 	return int64(size), nil
 }
 
+// Number is the device number of a block device.
+func (f *File) Number() (dev uint64, ok bool) { return f.id.self.dev, !f.holes }
+
 // seekData and seekHole move the descriptor's offset, which nothing here uses: all reads
 // name theirs. So they may run at any time, in parallel too.
 

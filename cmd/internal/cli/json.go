@@ -34,6 +34,7 @@ type reportRows struct {
 	Domain  []domainRow  `json:"rescue_domain,omitempty"`
 	Verify  []verifyRow  `json:"rescue_verify,omitempty"`
 	Carve   []carveRow   `json:"rescue_carve,omitempty"`
+	Active  []activeRow  `json:"rescue_active,omitempty"`
 	Step    []stepRow    `json:"rescue_step,omitempty"`
 	Serve   []serveRow   `json:"rescue_export,omitempty"`
 	Mount   []mountRow   `json:"rescue_mount,omitempty"`

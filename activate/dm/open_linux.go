@@ -1,0 +1,134 @@
+package dm
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	runDir    = "/run/lvrescue"
+	mapperDir = "/dev/mapper"
+)
+
+// machine is the kernel that we run on.
+type machine struct {
+	*control
+	dir string // for scratch files
+}
+
+// Open takes the lock of this machine for a Host, and waits for it if need be.
+func Open() (*Host, error) {
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("making devices takes root: %w", fs.ErrPermission)
+	}
+	ctl, err := openControl()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(runDir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := takeLock(filepath.Join(runDir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	h, err := newHost(&machine{ctl, runDir}, runDir, lock)
+	if err != nil {
+		lock.Close()
+	}
+	return h, err
+}
+
+// openControl opens the control device, and makes its node if only that is missing.
+func openControl() (*control, error) {
+	path := filepath.Join(mapperDir, unix.DM_CONTROL_NODE)
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if number, ok := miscNumber("device-mapper"); ok {
+			_ = os.MkdirAll(mapperDir, 0o755)
+			_ = unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(10, number)))
+			f, err = os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)
+		}
+	}
+	if err != nil {
+		return nil, &ControlError{err}
+	}
+	c := &control{f}
+	if _, err := c.do(request{cmd: unix.DM_VERSION}); err != nil {
+		f.Close()
+		return nil, &ControlError{err}
+	}
+	return c, nil
+}
+
+// miscNumber finds the minor number of a device of major 10.
+func miscNumber(name string) (uint32, bool) {
+	b, err := os.ReadFile("/proc/misc")
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 2 && f[1] == name {
+			n, err := strconv.ParseUint(f[0], 10, 20)
+			return uint32(n), err == nil
+		}
+	}
+	return 0, false
+}
+
+// takeLock waits half a minute for others.
+func takeLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	const wait, step = 30 * time.Second, 50 * time.Millisecond
+	for waited := time.Duration(0); ; waited += step {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || waited >= wait {
+			f.Close()
+			return nil, fmt.Errorf("another lvrescue is making or removing devices (%s is locked): %w", path, err)
+		}
+		time.Sleep(step)
+	}
+}
+
+// link makes the node of a device, as udev would, unless udev has.
+func (m *machine) link(name string, dev uint64) error {
+	path := filepath.Join(mapperDir, name)
+	target := fmt.Sprintf("../dm-%d", minor(dev))
+	if _, err := os.Stat(filepath.Join(mapperDir, target)); err != nil { // no devtmpfs
+		err := unix.Mknod(path, unix.S_IFBLK|0o600, int(dev))
+		if errors.Is(err, unix.EEXIST) {
+			return nil
+		}
+		return err
+	}
+	err := os.Symlink(target, path)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if now, err := os.Readlink(path); err == nil && now != target {
+		return errors.Join(os.Remove(path), os.Symlink(target, path)) // of a device that is gone
+	}
+	return nil
+}
+
+// unlink takes the node of a device away, if udev has not.
+func (m *machine) unlink(name string) error {
+	if err := os.Remove(filepath.Join(mapperDir, name)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
