@@ -58,6 +58,7 @@ type Find struct {
 	How      How     `json:"how"`
 	Damage   string  `json:"damage,omitempty"` // what is wrong with it; "" for what is whole
 	SHA256   string  `json:"sha256,omitempty"` // of a text; CASE/texts has it
+	Cut      string  `json:"cut,omitempty"`    // the start of a line that goes on elsewhere, up to the end of its block
 
 	Start *int64 `json:"start,omitempty"` // byte of the source where the PV or filesystem begins, if it tells; below 0 before the source
 	Size  int64  `json:"size,omitempty"`  // of the PV, area, filesystem..., as it says
@@ -159,12 +160,13 @@ func vouched(f *Find) int {
 }
 
 // tidy sorts finds and drops those that others make needless: repetitions, the same place
-// read in a worse way, and fragments that belong to a text that is whole.
+// read in a worse way, and fragments that belong to a text that is whole. What a text was
+// put together from stays.
 func tidy(finds []*Find) []*Find {
 	slices.SortFunc(finds, compare)
 	var owned []Piece
 	for _, f := range finds {
-		if f.isText() && f.Damage == "" {
+		if f.isText() && f.Damage == "" && f.How != ByJoin {
 			owned = append(owned, f.pieces()...)
 		}
 	}
@@ -173,7 +175,7 @@ func tidy(finds []*Find) []*Find {
 	for _, f := range finds {
 		last := len(kept) - 1
 		switch {
-		case last >= 0 && f.Offset == kept[last].Offset && f.Kind == kept[last].Kind:
+		case last >= 0 && f.Offset == kept[last].Offset && f.Kind == kept[last].Kind && (f.How == ByJoin) == (kept[last].How == ByJoin):
 		case f.Kind == Fragment && within(owned, f.Offset):
 		default:
 			kept = append(kept, f)

@@ -146,6 +146,7 @@ func (a *adder) texts(src *scan.Source, texts []*Find) {
 			a.find(scan.Warning, "case-text", src.Name, "a text of the case is left out: %v", err)
 			continue
 		}
+		found[f.Offset] = true
 		bytes += f.Length
 		copies = append(copies, &scan.Copy{Content: content, Source: src, Offset: f.Offset, Area: area, Slot: slot, How: f.words()})
 	}

@@ -17,8 +17,11 @@ type lineKind uint8
 const (
 	foreign lineKind = iota // no line of lvm2's
 	plain
-	opens
-	closes
+	opens     // a section
+	closes    // it
+	opensList // whose elements are in lines of their own
+	element   // of a list
+	closesList
 )
 
 // lineOf looks at a line without its line break.
@@ -33,9 +36,9 @@ func lineOf(line []byte) lineKind {
 	case c == '}':
 		return only(line, closes)
 	case c == ']':
-		return only(line, plain)
+		return only(line, closesList)
 	case c == '"', c >= '0' && c <= '9' && bytes.IndexByte(line, '=') < 0 && bytes.IndexByte(line, '{') < 0:
-		return plain
+		return element
 	}
 	n := 0
 	for n < len(line) && isNameByte[line[n]] {
@@ -46,6 +49,8 @@ func lineOf(line []byte) lineKind {
 		return foreign
 	case string(rest) == " {":
 		return opens
+	case string(rest) == " = [":
+		return opensList
 	case len(rest) > 3 && string(rest[:3]) == " = " && isValueStart(rest[3]):
 		return plain
 	}
@@ -58,6 +63,40 @@ func only(line []byte, kind lineKind) lineKind {
 		return kind
 	}
 	return foreign
+}
+
+// lines follows a text line by line.
+type lines struct {
+	depth  int  // of sections
+	list   bool // within a list
+	middle bool // the text may have begun within a list
+}
+
+// next tells what the next line is: foreign also when it is out of place.
+func (l *lines) next(line []byte) lineKind {
+	kind := lineOf(line)
+	switch {
+	case kind == element || kind == closesList:
+		if !l.list && !l.middle {
+			return foreign
+		}
+		if kind == closesList {
+			l.list, l.middle = false, false
+		}
+		return kind
+	case l.list && len(bytes.TrimSpace(line)) > 0 && kind != foreign:
+		return foreign
+	case kind == opensList:
+		l.list = true
+	case kind == opens:
+		l.depth++
+	case kind == closes:
+		l.depth--
+	}
+	if kind != plain || len(bytes.TrimSpace(line)) > 0 {
+		l.middle = false
+	}
+	return kind
 }
 
 func isValueStart(c byte) bool {
@@ -98,18 +137,19 @@ func fragmentStart(b []byte) bool {
 // text may end in b.
 func grammatical(b []byte) bool {
 	b = b[:textEnd(b)]
-	lines := 0
-	for i := bytes.IndexByte(b, '\n') + 1; i > 0; lines++ {
+	l := lines{middle: true}
+	count := 0
+	for i := bytes.IndexByte(b, '\n') + 1; i > 0; count++ {
 		n := bytes.IndexByte(b[i:], '\n')
 		if n < 0 {
 			break
 		}
-		if lineOf(b[i:i+n]) == foreign {
+		if l.next(b[i:i+n]) == foreign {
 			return false
 		}
 		i += n + 1
 	}
-	return lines >= 2
+	return count >= 2
 }
 
 // fewBack is how many sectors [searcher.continues] looks back.
@@ -131,22 +171,20 @@ func (s *searcher) continues(at int64) bool {
 }
 
 // grammarEnd walks a backup file to the end of its first section. It gives the byte behind
-// what is lvm2's, and whether that is all.
+// the last whole line that is lvm2's, and whether that is all.
 func grammarEnd(b []byte) (n int, whole bool) {
-	depth := 0
+	var l lines
 	for i := 0; i < len(b); {
 		end := bytes.IndexByte(b[i:], '\n')
 		if end < 0 {
-			return len(b), false // cut in a line
+			return i, false // cut in a line
 		}
-		switch lineOf(b[i : i+end]) {
+		switch l.next(b[i : i+end]) {
 		case foreign:
 			return i, false
-		case opens:
-			depth++
 		case closes:
-			if depth--; depth <= 0 {
-				return i + end + 1, depth == 0
+			if l.depth <= 0 {
+				return i + end + 1, l.depth == 0
 			}
 		}
 		i += end + 1
@@ -154,24 +192,22 @@ func grammarEnd(b []byte) (n int, whole bool) {
 	return len(b), false
 }
 
-// fragmentEnd is the byte behind what is lvm2's in b, which may begin in a line.
+// fragmentEnd is the byte behind the last whole line of b that is lvm2's. b may begin in a line.
 func fragmentEnd(b []byte) int {
-	if n, ours := checkLines(b, 0); !ours {
-		return n
-	}
-	return len(b)
+	l := lines{middle: true}
+	n, _ := l.check(b, bytes.IndexByte(b, '\n')+1)
+	return n
 }
 
-// checkLines looks at the lines of b that are complete from byte from on, where one begins
-// or, at 0, may go on. It tells where the first that is not complete begins, and whether all
-// are lvm2's.
-func checkLines(b []byte, from int) (next int, ours bool) {
-	for first := from == 0; ; first = false {
+// check looks at the lines of b that are complete from byte from on. It tells where the first
+// that is not complete begins, and whether all are lvm2's.
+func (l *lines) check(b []byte, from int) (next int, ours bool) {
+	for {
 		end := bytes.IndexByte(b[from:], '\n')
 		if end < 0 {
 			return from, true
 		}
-		if !first && lineOf(b[from:from+end]) == foreign {
+		if l.next(b[from:from+end]) == foreign {
 			return from, false
 		}
 		from += end + 1

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -347,6 +348,13 @@ func (c *Case) conclude(s *Source) (finds []*Find, damaged int, err error) {
 	if err != nil {
 		return nil, damaged, err
 	}
-	finds = tidy(finds)
+	finds = tidy(slices.DeleteFunc(finds, func(f *Find) bool { return f.How == ByJoin }))
+	joined, texts := join(finds, func(f *Find) ([]byte, error) { return c.Text(f.SHA256) })
+	for i, f := range joined {
+		if _, err := saveText(c.Dir, f.SHA256, texts[i]); err != nil {
+			return nil, damaged, err
+		}
+	}
+	finds = tidy(append(finds, joined...))
 	return finds, damaged, writeFinds(path, finds)
 }

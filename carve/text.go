@@ -2,10 +2,12 @@ package carve
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/lvrescue/lvrescue/metadata"
 )
@@ -57,7 +59,7 @@ type ending struct {
 // is not lvm2's. It reads little at first: most of what looks like a start is none.
 func (s *searcher) collect(at, limit int64, kind Kind) ending {
 	s.text = s.text[:0]
-	step, line := int64(firstStep), 0
+	step, line, grammar := int64(firstStep), 0, lines{middle: kind == Fragment}
 	for pos := at; ; step = min(4*step, windowSize) {
 		b, bad := s.window(pos, step-pos%sector)
 		if s.err != nil || len(b) == 0 {
@@ -71,8 +73,11 @@ func (s *searcher) collect(at, limit int64, kind Kind) ending {
 		s.text = append(s.text, b[:end]...)
 		pos += int64(end)
 		if kind == Backup || kind == Fragment {
+			if kind == Fragment && line == 0 {
+				line = bytes.IndexByte(s.text, '\n') + 1 // it begins in a line
+			}
 			var ours bool
-			if line, ours = checkLines(s.text, line); !ours {
+			if line, ours = grammar.check(s.text, line); !ours {
 				return ending{pos, "what follows is of another file"}
 			}
 		}
@@ -166,18 +171,11 @@ func (s *searcher) ringText(area, size int64, t ringText) {
 func (s *searcher) backup(at int64, how How) {
 	end := s.collect(at, metadata.MaxTextSize, Backup)
 	f := &Find{Kind: Backup, Offset: at, How: how, Checksum: metadata.ChecksumAbsent.String()}
-	raw := s.text
-	n, whole := grammarEnd(raw)
-	switch {
-	case whole:
-		raw = raw[:n]
-	case n < len(raw):
-		raw = raw[:n]
-		f.Damage = fmt.Sprintf("cut off behind its byte %d: what follows is of another file", n)
-	case end.why != "":
-		f.Damage = fmt.Sprintf("cut off behind its byte %d: %s", n, end.why)
-	default:
-		f.Damage = fmt.Sprintf("it ends with its byte %d, in the middle", n)
+	n, whole := grammarEnd(s.text)
+	raw := s.text[:n]
+	if !whole {
+		f.Damage = fmt.Sprintf("cut off behind its byte %d: %s", n, cmp.Or(end.why, "it goes on elsewhere, or was cut"))
+		f.cut(s.text, n)
 	}
 	if vgSection(raw) == nil || !bytes.Contains(raw, []byte("\ncontents = \"Text Format Volume Group\"")) {
 		return // the end of a text as it stands in areas, whose trailer begins alike
@@ -190,7 +188,16 @@ func (s *searcher) fragment(at int64) {
 	s.collect(at, metadata.MaxTextSize, Fragment)
 	n := fragmentEnd(s.text)
 	f := &Find{Kind: Fragment, Offset: at, How: BySector, Checksum: metadata.ChecksumAbsent.String(), Damage: "its start is not here"}
+	f.cut(s.text, n)
 	s.foundText(f, s.text[:n])
+}
+
+// cut keeps what of a text behind its byte n may be the start of a line that goes on in
+// another block.
+func (f *Find) cut(text []byte, n int) {
+	if end := (n + blockUnit - 1) / blockUnit * blockUnit; end <= len(text) && utf8.Valid(text[n:end]) {
+		f.Cut = string(text[n:end])
+	}
 }
 
 // devices looks at a list of devices that LVM2 has written.
