@@ -26,7 +26,9 @@ const (
 
 // lineOf looks at a line without its line break.
 func lineOf(line []byte) lineKind {
-	line = bytes.TrimLeft(line, "\t ")
+	for len(line) > 0 && (line[0] == '\t' || line[0] == ' ') {
+		line = line[1:]
+	}
 	if len(line) == 0 {
 		return plain
 	}
@@ -84,7 +86,7 @@ func (l *lines) next(line []byte) lineKind {
 			l.list, l.middle = false, false
 		}
 		return kind
-	case l.list && len(bytes.TrimSpace(line)) > 0 && kind != foreign:
+	case l.list && kind != foreign && len(bytes.TrimSpace(line)) > 0:
 		return foreign
 	case kind == opensList:
 		l.list = true
@@ -93,7 +95,7 @@ func (l *lines) next(line []byte) lineKind {
 	case kind == closes:
 		l.depth--
 	}
-	if kind != plain || len(bytes.TrimSpace(line)) > 0 {
+	if l.middle && (kind != plain || len(bytes.TrimSpace(line)) > 0) {
 		l.middle = false
 	}
 	return kind
@@ -136,7 +138,6 @@ func fragmentStart(b []byte) bool {
 // grammatical tells whether all lines that begin and end in b, two at least, are lvm2's. The
 // text may end in b.
 func grammatical(b []byte) bool {
-	b = b[:textEnd(b)]
 	l := lines{middle: true}
 	count := 0
 	for i := bytes.IndexByte(b, '\n') + 1; i > 0; count++ {
@@ -144,8 +145,13 @@ func grammatical(b []byte) bool {
 		if n < 0 {
 			break
 		}
-		if l.next(b[i:i+n]) == foreign {
+		line := b[i : i+n]
+		ours := l.next(line) != foreign
+		switch {
+		case !ours && textEnd(line) == n:
 			return false
+		case !ours || textEnd(line) < n:
+			return count >= 2 // the text ends in this line
 		}
 		i += n + 1
 	}

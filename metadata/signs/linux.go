@@ -197,12 +197,19 @@ const (
 )
 
 func swap(b []byte) *Sign {
+	if !hasSwapMagic(b) {
+		return nil
+	}
 	pages := uint64(binary.LittleEndian.Uint32(b[swapOffLast:])) + 1
 	if pages < 2 {
 		return nil
 	}
 	return &Sign{Format: "swap", Start: swapPlace, Size: int64(pages) * swapPage, Block: swapPage,
 		UUID: uuid(b[swapOffUUID:][:16]), Label: text(b[swapOffLabel:][:16])}
+}
+
+func hasSwapMagic(b []byte) bool {
+	return len(b) >= offSwap+len(magicSwap) && string(b[offSwap:offSwap+len(magicSwap)]) == magicSwap
 }
 
 // Fields of a LUKS header (cryptsetup, LUKS2 on-disk format), big-endian.

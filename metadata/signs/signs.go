@@ -60,8 +60,8 @@ func Read(b []byte) *Sign {
 	return nil
 }
 
-// Maybe tells, quickly, whether Read may find something at the start of b, of which it looks
-// at the first sector or a little more. It is asked of every sector of a disk.
+// Maybe tells, quickly, whether Read may find something where b begins: a sector, and what
+// is at hand of those behind. It is asked of every sector of a disk.
 func Maybe(b []byte) bool { return readerFor(b) != nil }
 
 // What structures begin with, as little-endian numbers.
@@ -120,7 +120,7 @@ func readerFor(b []byte) reader {
 	case magicLUKS, magicLUKS2:
 		return luks
 	case 1:
-		if len(b) >= offSwap+len(magicSwap) && string(b[offSwap:offSwap+len(magicSwap)]) == magicSwap {
+		if len(b) < offSwap+len(magicSwap) || hasSwapMagic(b) {
 			return swap
 		}
 	}
