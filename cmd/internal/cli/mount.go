@@ -81,8 +81,16 @@ func runMount(ctx context.Context, a *app, o *mountOptions, args []string) error
 	if err != nil {
 		return hinted(err, "as another user than root, the program fusermount3 must be installed; lvrescue serve needs nothing")
 	}
-	stop := context.AfterFunc(ctx, func() { a.unmount(m, dir) })
-	defer stop()
+	unmounted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(unmounted)
+		a.unmount(m, dir)
+	})
+	defer func() {
+		if !stop() {
+			<-unmounted // it may have something to say
+		}
+	}()
 	if a.json {
 		err = a.printJSON(g, append(slices.Clone(lvs[0].vg.Findings), g.Result.Findings...), reportRows{Mount: rows})
 	} else {
