@@ -223,8 +223,8 @@ func (g *Group) findLast() {
 	}
 }
 
-// placeByElimination uses a disk without a label that carries the version's text: where one
-// PV only is still without a disk, and the disk is large enough, it can be no other.
+// placeByElimination uses a disk without a good label that carries the version's text: where
+// one PV only is still without a disk, and the disk is large enough, it can be no other.
 func (vg *VG) placeByElimination() {
 	var free *PV
 	for _, p := range vg.PVs {
@@ -240,7 +240,7 @@ func (vg *VG) placeByElimination() {
 	}
 	var hit *scan.PV
 	for _, f := range vg.Group.pvs {
-		if f.Label == nil && !vg.taken(f) && vg.carries(f) && f.Dev.Size() >= free.Meta.DevSize*block.SectorSize {
+		if vg.nameless(f) && !vg.taken(f) && vg.carries(f) && f.Dev.Size() >= free.Meta.DevSize*block.SectorSize {
 			if hit != nil {
 				return
 			}
@@ -251,8 +251,14 @@ func (vg *VG) placeByElimination() {
 		return
 	}
 	free.Found = hit
-	free.Doubt = fmt.Sprintf("%s has no label; taken for PV %s because it carries the VG's metadata and all other PVs are found", hit, free.Meta.Key)
+	free.Doubt = fmt.Sprintf("%s has no good label; taken for PV %s because it carries the VG's metadata and all other PVs are found", hit, free.Meta.Key)
 	vg.note(scan.Warning, "placed-by-elimination", hit, "%s", free.Doubt)
+}
+
+// nameless tells whether a PV has lost its UUID: with its label, or in one with a wrong
+// checksum that gives a UUID which no VG knows.
+func (vg *VG) nameless(f *scan.PV) bool {
+	return f.Label == nil || f.Label.Checksum != metadata.ChecksumValid && !vg.Group.result.lists(f.ID())
 }
 
 // taken tells whether a PV has already been placed where f is: by hand, or by another label.

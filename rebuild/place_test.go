@@ -33,3 +33,20 @@ func TestOneDiskIsOnePV(t *testing.T) {
 	require.False(t, vg.PV("pv1").Missing())
 	require.True(t, vg.PV("pv2").Missing())
 }
+
+// TestDamagedUUIDIsNoName: a label whose damage is in the UUID names a PV that nobody knows.
+// Its disk carries the VG's text, and is the one PV that is not found.
+func TestDamagedUUIDIsNoName(t *testing.T) {
+	c := fixtures.Open(t, "linear")
+	const uuid = 512 + 32
+	require.NoError(t, damage.Flip(c.Disk("b"), uuid+5, 0))
+	ev, err := scan.Run(t.Context(), c.Paths(), scan.Options{})
+	require.NoError(t, err)
+	defer ev.Close()
+	r, err := rebuild.Build(ev, rebuild.Options{})
+	require.NoError(t, err)
+	p := r.Groups[0].At(nil).PV("pv1")
+	require.False(t, p.Missing())
+	require.Equal(t, c.Disk("b"), p.Found.Source.Name)
+	require.Contains(t, p.Doubt, "no good label")
+}
