@@ -13,8 +13,9 @@ const maxFits = 1 << 28
 
 // attach gives orphans back to the places that nodes of their keys are missing from. A node
 // that misses so many parents belongs to as many places: where no more come into question,
-// there is no doubt. choose is asked where there are more.
-func (f *forest) attach(choose func(orphan uint64, among []*place) ([]*place, string)) {
+// there is no doubt. Of the others owners tells which devices had them once; nil: they stay
+// lost.
+func (f *forest) attach(owners func(orphan uint64) []uint32) {
 	if len(f.order) == 0 {
 		return
 	}
@@ -31,18 +32,11 @@ func (f *forest) attach(choose func(orphan uint64, among []*place) ([]*place, st
 			open = append(open, o)
 		}
 	}
-	for _, o := range open {
-		among := f.placesFor(o, &budget)
-		to, why := among, "the other places that it could belong to are taken"
-		if len(among) > f.missing[o] {
-			to, why = choose(o, among)
-		}
-		if len(to) == 0 {
-			f.Loose = append(f.Loose, o)
-			continue
-		}
-		f.give(o, to, fmt.Sprintf("which of several damaged trees metadata block %d belongs to is not certain: %s", o, why))
+	if owners == nil {
+		f.Loose = append(f.Loose, open...)
+		return
 	}
+	f.guess(open, owners, &budget)
 }
 
 // placesFor lists the places that an orphan can belong to.

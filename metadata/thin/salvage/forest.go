@@ -11,17 +11,18 @@ import (
 // which nodes that nothing points at any more can be given back.
 type forest struct {
 	*survey
-	usage   *usage
-	content content
-	reached bits
-	places  map[uint64]*place // by the lost block's number
-	order   []*place
-	sub     map[uint64]sub    // of internal nodes that were walked
-	roots   []uint64          // each as often as something that is left names it
-	missing map[uint64]int    // of orphans: how many parents
-	room    map[uint32]uint64 // of devices: how many mappings they miss, where that is known
-	doubt   string            // why what is given back may belong elsewhere; "" when it does not
-	Loose   []uint64          // nodes in use that have no parent and were given to none
+	usage    *usage
+	content  content
+	reached  bits
+	places   map[uint64]*place // by the lost block's number
+	order    []*place
+	sub      map[uint64]sub    // of internal nodes that were walked
+	roots    []uint64          // each as often as something that is left names it
+	missing  map[uint64]int    // of orphans: how many parents
+	rootless bool              // the roots of whole trees are lost
+	room     map[uint32]uint64 // of devices: how many mappings they miss, where that is known
+	doubt    string            // why what is given back may belong elsewhere; "" when it does not
+	Loose    []uint64          // nodes in use that have no parent and were given to none
 }
 
 // place is a node that cannot be used, and the keys it stands for.
@@ -150,8 +151,9 @@ func (f *forest) orphans() []uint64 {
 		switch {
 		case known && used > int(parents[b]):
 			f.missing[uint64(b)] = used - int(parents[b])
-		case !known && n.leaf && !f.reached.has(uint64(b)):
-			// An internal node may be old, and its children in use elsewhere.
+		case !known && !f.reached.has(uint64(b)) && (n.leaf || f.rootless) && parents[b] == 0:
+			// Internal nodes may be old, and their children in use elsewhere: they are taken
+			// only where whole trees would be lost else.
 			f.missing[uint64(b)] = 1
 		default:
 			continue
@@ -177,7 +179,7 @@ func (f *forest) parents() []uint16 {
 	for b := range f.nodes {
 		n := &f.nodes[b]
 		if !n.leaf && n.entries > 0 && (n.content == f.content || n.content == unknown) &&
-			(f.usage.of(uint64(b)) == useUsed || f.reached.has(uint64(b))) {
+			(f.usage.of(uint64(b)) == useUsed || f.reached.has(uint64(b)) || f.rootless && f.usage.of(uint64(b)) == useUnknown) {
 			f.children(uint64(b), ^uint64(0), func(c, _, _ uint64) { add(c) })
 		}
 	}

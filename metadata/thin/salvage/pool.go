@@ -126,7 +126,7 @@ func (p *Pool) findDevices(h Hints) {
 	if snap != nil {
 		p.top.tree(snap.MappingRoot)
 	}
-	p.top.attach(neither)
+	p.top.attach(nil)
 	p.maps = newForest(p.survey, p.usage, mappings)
 	roots, lost := p.roots(p.MappingRoot)
 	for id, root := range roots {
@@ -150,13 +150,10 @@ func (p *Pool) findDevices(h Hints) {
 			p.maps.room[id] = d.Known.Mapped - min(d.Known.Mapped, found)
 		}
 	}
-	p.maps.attach(p.chooseByHistory())
+	p.maps.attach(p.owners())
 	p.judge()
 	p.rebuilt = p.maps.rebuilt()
 }
-
-// neither chooses none of several places.
-func neither(uint64, []*place) ([]*place, string) { return nil, "" }
 
 // readDetails reads the details tree, and says whether all of it is there.
 func (p *Pool) readDetails(snap *thin.Superblock) (map[uint32]*thin.Details, bool) {
@@ -165,7 +162,7 @@ func (p *Pool) readDetails(snap *thin.Superblock) (map[uint32]*thin.Details, boo
 	if snap != nil {
 		f.tree(snap.DetailsRoot)
 	}
-	f.attach(neither)
+	f.attach(nil)
 	found, sure := map[uint32]*thin.Details{}, true
 	tree := btree.Tree{Reader: p.survey.r, Root: p.DetailsRoot, ValueSize: thin.DetailsSize, Rebuilt: f.rebuilt()}
 	for piece := range tree.Walk(0, thin.MaxDevice) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/thin"
@@ -30,6 +31,7 @@ func (p *Pool) findRoots(remembered map[uint32]*thin.Details, lost []keys, h Hin
 		d := &Device{ID: id, Known: remembered[id], Root: ^uint64(0) - uint64(id)}
 		p.Devices[id] = d
 		pl := p.maps.lost(d.Root, 0, ^uint64(0), noHeight)
+		p.maps.rootless = true
 		pl.why = fmt.Errorf("where the tree of thin device %d begins is lost (%w)", id, lost[i].why)
 		if d.Known != nil && d.Known.Mapped == 0 {
 			continue // judge finds that nothing is missing
@@ -138,29 +140,13 @@ func (p *Pool) olderRoots() map[uint32][]uint64 {
 // maxHistory bounds the nodes of older trees that are looked at.
 const maxHistory = 1 << 22
 
-// chooseByHistory chooses, of several places, that of the device in whose older trees an
-// orphan is found.
-func (p *Pool) chooseByHistory() func(uint64, []*place) ([]*place, string) {
-	var owners map[uint64][]uint32
-	return func(orphan uint64, among []*place) ([]*place, string) {
-		if owners == nil {
-			owners = p.olderOwners()
-		}
-		var old []*place
-		for _, pl := range among {
-			if slices.ContainsFunc(owners[orphan], func(id uint32) bool { return slices.Contains(pl.owners, id) }) {
-				old = append(old, pl)
-			}
-		}
-		if len(old) > p.maps.missing[orphan] {
-			return nil, ""
-		}
-		return old, "it was in an older tree of the device"
-	}
+// owners tells of an orphan in which devices' older trees it is.
+func (p *Pool) owners() func(orphan uint64) []uint32 {
+	all := sync.OnceValue(p.olderOwners)
+	return func(orphan uint64) []uint32 { return all()[orphan] }
 }
 
-// olderOwners finds, of nodes that nothing points at, the devices whose older trees have
-// them.
+// olderOwners finds of orphans the devices whose older trees have them.
 func (p *Pool) olderOwners() map[uint64][]uint32 {
 	owners := map[uint64][]uint32{}
 	budget := maxHistory
