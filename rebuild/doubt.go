@@ -45,7 +45,7 @@ func (vg *VG) doubts(p *PV, was []run, overlaps []metadata.Overlap, gaps []Gap) 
 		i := slices.Index(g.Versions, gap.Before)
 		for _, r := range was {
 			for _, l := range g.claimed().lost(p.Meta.ID, r, i) {
-				add(state, l.start, l.count, gap.String()+" not found: they may have given these extents to others")
+				add(state, l.start, l.count, gap.String()+" not found whole: these extents may have been given to others then")
 			}
 		}
 	}

@@ -16,11 +16,12 @@ import (
 
 // Version is one metadata text of a VG and every place where it stands.
 type Version struct {
-	Content *scan.Content
-	Meta    *metadata.VG
-	Damage  error // what of the text is not intact; nil for a whole text
-	Copies  []*scan.Copy
-	Fork    bool // another version has the same seqno and describes another VG
+	Content  *scan.Content
+	Meta     *metadata.VG
+	Damage   error // what of the text is not intact; nil for a whole text
+	Copies   []*scan.Copy
+	Repaired []string // what Meta has from the versions before and behind, as "LV root"
+	Fork     bool     // another version has the same seqno and describes another VG
 
 	era int // restorations of older texts that were before it, itself included
 }

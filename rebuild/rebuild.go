@@ -99,6 +99,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	}
 	for _, g := range r.Groups {
 		g.order()
+		g.repair()
 		g.findLast()
 		g.choose()
 		g.mourn(lost)

@@ -124,28 +124,34 @@ func compareTime(a, b *Version) int {
 	return cmp.Or(cmp.Compare(a.era, b.era), cmp.Compare(a.Meta.Seqno, b.Meta.Seqno))
 }
 
-// Gap is a run of seqnos of which no version was found.
+// Gap is a run of seqnos of which no whole version was found.
 type Gap struct {
 	From, To uint32   // seqnos, inclusive
 	After    *Version // the last version before it
 	Before   *Version // the first behind it
 }
 
-// String is "seqno 6 to 9 were".
+// String is "seqno 6" or "seqnos 6 to 9".
 func (g Gap) String() string {
 	if g.From == g.To {
-		return fmt.Sprintf("seqno %d was", g.From)
+		return fmt.Sprintf("seqno %d", g.From)
 	}
-	return fmt.Sprintf("seqnos %d to %d were", g.From, g.To)
+	return fmt.Sprintf("seqnos %d to %d", g.From, g.To)
 }
 
-// Gaps lists the seqnos that are missing between the versions found.
+// Gaps lists the seqnos that are missing between the whole versions that were found: of a
+// damaged one nobody knows what it had besides.
 func (g *Group) Gaps() []Gap {
 	var gaps []Gap
-	for i, v := range g.Versions[1:] {
-		if p := g.Versions[i]; v.era == p.era && uint64(v.Meta.Seqno) > uint64(p.Meta.Seqno)+1 {
+	var p *Version
+	for _, v := range g.Versions {
+		if v.Damage != nil {
+			continue
+		}
+		if p != nil && v.era == p.era && uint64(v.Meta.Seqno) > uint64(p.Meta.Seqno)+1 {
 			gaps = append(gaps, Gap{p.Meta.Seqno + 1, v.Meta.Seqno - 1, p, v})
 		}
+		p = v
 	}
 	return gaps
 }

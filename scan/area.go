@@ -160,6 +160,8 @@ func (s *sourceScan) searchRing(a *Area, slots slotPlaces) {
 		switch {
 		case t.Part == metadata.Unreadable:
 			s.find(Warning, "ring-unreadable", at, "%d bytes of a metadata area cannot be read: %s", t.Size, why(t.Err))
+		case t.Part == metadata.Head && s.history && !slots.at[t.Offset] && bytes.Contains(t.Raw, []byte("seqno = ")) && s.room(t.Size, at):
+			s.addCopy(a, t.Raw, at, Ring, metadata.ChecksumAbsent) // damaged: its start is there
 		case t.Part != metadata.Whole:
 			fragments++
 		case !slots.at[t.Offset] && s.room(t.Size, at):

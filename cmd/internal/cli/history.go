@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -100,6 +102,7 @@ type versionRow struct {
 	PVCount     int       `json:"pv_count"`
 	LVCount     int       `json:"lv_count"`
 	Strength    string    `json:"rescue_strength"`
+	Repaired    []string  `json:"rescue_repaired,omitempty"` // what was taken from the versions beside it
 	Damage      string    `json:"rescue_damage,omitempty"`
 	SHA256      string    `json:"rescue_sha256"`
 	Copies      []copyRow `json:"rescue_copies"`
@@ -111,6 +114,21 @@ type copyRow struct {
 	Offset   int64  `json:"offset"`
 	Slot     string `json:"slot"`
 	Checksum string `json:"checksum"`
+}
+
+// kinRow is how a VG has to do with another.
+type kinRow struct {
+	VG    string `json:"vg_name"`
+	Kind  string `json:"kind"`
+	Other string `json:"other_vg_uuid,omitempty"`
+	Text  string `json:"text"`
+}
+
+// gapRow is a run of seqnos of which no whole version was found.
+type gapRow struct {
+	VG   string `json:"vg_name"`
+	From uint32 `json:"from"`
+	To   uint32 `json:"to"`
 }
 
 type changeRow struct {
@@ -131,6 +149,7 @@ func versionRowOf(g *rebuild.Group, v *rebuild.Version) versionRow {
 	if v.Damage != nil {
 		row.Damage = v.Damage.Error()
 	}
+	row.Repaired = v.Repaired
 	for _, c := range v.Copies {
 		row.Copies = append(row.Copies, copyRow{c.Source.Name, c.Offset, c.Slot.String(), c.Checksum.String()})
 	}
@@ -146,6 +165,16 @@ func (a *app) listVersions(g *gathered, groups []*rebuild.Group) error {
 		for _, v := range group.Versions {
 			r.Version = append(r.Version, versionRowOf(group, v))
 		}
+		for _, gap := range group.Gaps() {
+			r.Gap = append(r.Gap, gapRow{group.Name(), gap.From, gap.To})
+		}
+		for _, k := range group.Ancestry() {
+			row := kinRow{group.Name(), k.Kind, "", k.Text}
+			if k.Other != nil {
+				row.Other = k.Other.ID.String()
+			}
+			r.Kin = append(r.Kin, row)
+		}
 		rows = append(rows, r)
 		if a.json {
 			continue
@@ -153,7 +182,7 @@ func (a *app) listVersions(g *gathered, groups []*rebuild.Group) error {
 		if i > 0 {
 			fmt.Fprintln(a.out)
 		}
-		if err := a.printVersions(group, r.Version); err != nil {
+		if err := a.printVersions(group, r); err != nil {
 			return err
 		}
 	}
@@ -167,9 +196,14 @@ func (a *app) listVersions(g *gathered, groups []*rebuild.Group) error {
 	return verdict(nil, g.Sources)
 }
 
-func (a *app) printVersions(g *rebuild.Group, rows []versionRow) error {
+func (a *app) printVersions(g *rebuild.Group, r reportRows) error {
+	rows := r.Version
 	fmt.Fprintln(a.out, render.Paragraph("", fmt.Sprintf("VG %s, UUID %s: %s", g.Name(), g.ID, count(len(rows), "version"))))
+	for _, k := range r.Kin {
+		fmt.Fprintln(a.out, render.Paragraph("  ", k.Text))
+	}
 	t := render.Table{Columns: []render.Column{render.Right("Seqno"), render.Left(""), render.Left("Written"), render.Right("#PV"), render.Right("#LV"), render.Left("Copies"), render.Left("By")}}
+	gaps := g.Gaps()
 	for i, r := range rows {
 		mark := ""
 		if r.Current {
@@ -179,12 +213,33 @@ func (a *app) printVersions(g *rebuild.Group, rows []versionRow) error {
 		if r.Damage != "" {
 			by = "damaged: " + r.Damage
 		}
+		if len(r.Repaired) > 0 {
+			by = "repaired: " + strings.Join(r.Repaired, ", ") + "; " + by
+		}
 		if changes := a.changesInto(g, i); changes != "" {
 			by += " → " + changes
+		}
+		if a.verbose {
+			by += fmt.Sprintf(" (host %s; on %s; %s)", cmp.Or(r.Host, "unknown"), strings.Join(carriers(r.Copies), ", "), r.Strength)
+		}
+		if len(gaps) > 0 && gaps[0].Before == g.Versions[i] {
+			t.Add("…", "", "("+gaps[0].String()+" not found whole)")
+			gaps = gaps[1:]
 		}
 		t.Add(r.ID, mark, r.Written, strconv.Itoa(r.PVCount), strconv.Itoa(r.LVCount), slots(r.Copies), by)
 	}
 	return a.printTable(&t)
+}
+
+// carriers lists the sources that a version stands on, each once.
+func carriers(copies []copyRow) []string {
+	var names []string
+	for _, c := range copies {
+		if !slices.Contains(names, c.Source) {
+			names = append(names, c.Source)
+		}
+	}
+	return names
 }
 
 // changesInto says, with --verbose, what the i-th version changed.
@@ -222,6 +277,9 @@ func (a *app) showVersion(g *gathered, group *rebuild.Group, name string) error 
 		return err
 	}
 	text := metadata.Encode(v.Meta, metadata.File)
+	if len(v.Repaired) > 0 {
+		text = slices.Concat([]byte("# repaired from the versions before and behind it, which agree: "+render.Printable(strings.Join(v.Repaired, ", "))+"\n"), text)
+	}
 	if a.json {
 		row := versionRowOf(group, v)
 		row.Text = string(text)

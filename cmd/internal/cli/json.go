@@ -30,6 +30,8 @@ type reportRows struct {
 	LV      []lvRow      `json:"lv,omitempty"`
 	Seg     []segRow     `json:"seg,omitempty"`
 	Version []versionRow `json:"rescue_version,omitempty"`
+	Gap     []gapRow     `json:"rescue_gap,omitempty"`
+	Kin     []kinRow     `json:"rescue_ancestry,omitempty"`
 	Change  []changeRow  `json:"rescue_change,omitempty"`
 	Domain  []domainRow  `json:"rescue_domain,omitempty"`
 	Verify  []verifyRow  `json:"rescue_verify,omitempty"`
@@ -38,6 +40,8 @@ type reportRows struct {
 	Step    []stepRow    `json:"rescue_step,omitempty"`
 	Serve   []serveRow   `json:"rescue_export,omitempty"`
 	Mount   []mountRow   `json:"rescue_mount,omitempty"`
+	Guess   []guessRow   `json:"rescue_guess,omitempty"`
+	Text    string       `json:"rescue_text,omitempty"` // an lvm2 text
 }
 
 type about struct {

@@ -1,0 +1,129 @@
+package guess_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lvrescue/lvrescue/activate"
+	"github.com/lvrescue/lvrescue/activate/match"
+	"github.com/lvrescue/lvrescue/activate/volume"
+	"github.com/lvrescue/lvrescue/fixtures"
+	"github.com/lvrescue/lvrescue/fixtures/damage"
+	"github.com/lvrescue/lvrescue/guess"
+	"github.com/lvrescue/lvrescue/metadata"
+	"github.com/lvrescue/lvrescue/metadata/signs"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// bare opens a corpus whose disks have lost all that LVM knew.
+func bare(t *testing.T, name string) (*fixtures.Corpus, *scan.Evidence) {
+	t.Helper()
+	c := fixtures.Open(t, name)
+	for _, path := range c.Paths() {
+		require.NoError(t, damage.Zero(path, 0, 1<<20))
+	}
+	ev, err := scan.Run(t.Context(), c.Paths(), scan.Options{})
+	require.NoError(t, err)
+	require.Empty(t, ev.Copies)
+	t.Cleanup(func() { ev.Close() })
+	for _, s := range ev.Sources {
+		found, err := guess.Search(t.Context(), s, nil)
+		require.NoError(t, err)
+		ev.Signs = append(ev.Signs, found...)
+	}
+	return c, ev
+}
+
+// guessed writes the guess to a file, and rebuilds a VG from it as lvrescue does.
+func guessed(t *testing.T, c *fixtures.Corpus, ev *scan.Evidence) (*guess.Layout, *rebuild.VG) {
+	t.Helper()
+	l := guess.Guess(ev.Signs)
+	var text bytes.Buffer
+	require.NoError(t, l.Write(&text))
+	parsed, err := metadata.Parse(text.Bytes())
+	require.NoError(t, err, "%s", text.Bytes())
+	vg, err := metadata.Decode(parsed)
+	require.NoError(t, err, "%s", text.Bytes())
+	require.Empty(t, metadata.Check(vg), "%s", text.Bytes())
+
+	path := filepath.Join(t.TempDir(), "guess.vg")
+	require.NoError(t, os.WriteFile(path, text.Bytes(), 0o600))
+	again, err := scan.Run(t.Context(), c.Paths(), scan.Options{Backups: []string{path}})
+	require.NoError(t, err)
+	t.Cleanup(func() { again.Close() })
+	var assume []rebuild.Assume
+	for _, d := range l.Disks {
+		assume = append(assume, rebuild.Assume{PV: d.ID, Source: d.Source.Name})
+	}
+	r, _, err := match.Build(again, rebuild.Options{Assume: assume})
+	require.NoError(t, err)
+	require.Len(t, r.Groups, 1)
+	return l, r.Groups[0].At(nil)
+}
+
+// TestGuessGivesTheKernelsBytes: a filesystem over two disks, of which nothing but its
+// superblocks tells, comes out as the kernel read it.
+func TestGuessGivesTheKernelsBytes(t *testing.T) {
+	for _, tt := range []struct {
+		corpus, lv, golden string
+		sure               guess.Sureness
+	}{
+		{"filesystems", "ext4", "vgx/ext", guess.Weak}, // where its pieces meet is guessed
+	} {
+		c, ev := bare(t, tt.corpus)
+		l, vg := guessed(t, c, ev)
+		lv, err := vg.LV(tt.lv)
+		require.NoError(t, err)
+		plan, err := activate.New(vg, lv, volume.OpenVolume)
+		require.NoError(t, err)
+		out := filepath.Join(t.TempDir(), "out")
+		dev := volume.Open(plan)
+		b := make([]byte, dev.Size())
+		require.NoError(t, block.ReadRange(dev, b, 0, func(block.Extent) {}))
+		require.NoError(t, os.WriteFile(out, b, 0o600))
+		fixtures.RequireGolden(t, c, tt.golden, out)
+		for _, v := range l.Volumes {
+			if v.Name == tt.lv {
+				require.Equal(t, tt.sure, v.Sure, "%v", v.Notes)
+			}
+		}
+	}
+}
+
+// TestAnyTextIsWhole: whatever stands on a disk, the text can be read, and no LV of it claims
+// an extent that is not there, or one of another's.
+func TestAnyTextIsWhole(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	formats := []string{"ext4", "XFS", "Btrfs", "swap", "LUKS2", "NTFS"}
+	for range 300 {
+		var sources []*scan.Source
+		for _, name := range []string{"a\"\n}", "b"} {
+			sources = append(sources, &scan.Source{Name: name, Dev: block.NewZero(1<<30 + rnd.Int64N(1<<30))})
+		}
+		var list []*scan.Sign
+		for range 1 + rnd.IntN(12) {
+			s := sources[rnd.IntN(2)]
+			sign := &signs.Sign{Format: formats[rnd.IntN(len(formats))], UUID: string('a' + rune(rnd.IntN(4))), Label: "l\"} \x00",
+				Start: rnd.Int64N(3) * rnd.Int64N(1<<28), Size: rnd.Int64N(4) * rnd.Int64N(1<<29), Group: rnd.Int64N(1 << 27)}
+			sign.Backup = sign.Start > 1<<20
+			list = append(list, &scan.Sign{Source: s, Offset: rnd.Int64N(1<<20) * 1024, Sign: sign})
+		}
+		l := guess.Guess(list)
+		var text bytes.Buffer
+		require.NoError(t, l.Write(&text))
+		parsed, err := metadata.Parse(text.Bytes())
+		require.NoError(t, err, "%s", text.Bytes())
+		vg, err := metadata.Decode(parsed)
+		require.NoError(t, err, "%s", text.Bytes())
+		for _, issue := range metadata.Check(vg) {
+			require.Contains(t, []string{"overlap"}, issue.Code, "%s\n%s", issue.Text, text.Bytes())
+		}
+	}
+}
