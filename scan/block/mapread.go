@@ -104,7 +104,7 @@ func (p *mapParser) parse(line string) error {
 }
 
 func (p *mapParser) comment(text string) {
-	text = strings.TrimRight(text, "\r")
+	text = strings.Map(printable, strings.TrimRight(text, "\r"))
 	if text == statusHeading || text == blockHeading || p.commentBytes+len(text) > maxMapCommentBytes {
 		return
 	}
