@@ -211,28 +211,33 @@ func TestShifted(t *testing.T) {
 	}
 }
 
-// TestMovedLabelIsDoubtful: a label and the header behind it stand elsewhere on the disk. They
-// agree on where the PV begins, and are not to be believed when the rest does not.
+// TestMovedLabelIsDoubtful: what tells of a PV stands elsewhere on the disk. All of it agrees
+// on where the PV begins, and is not to be believed when the rest does not.
 func TestMovedLabelIsDoubtful(t *testing.T) {
-	for name, to := range map[string]int64{
-		"without its text":       600 << 10,
-		"over where it was from": labelAt + 2560, // the second area still says where the PV began
+	for _, k := range []struct {
+		name, disk string
+		to, n      int64
+		why        string
+	}{
+		{"label and header", "a", 600 << 10, headerAt + 512 - labelAt, "nothing but a label and a header"},
+		{"with the text", "c", labelAt + 4096, 64 << 10, "does not fit in"},
+		{"with the text, the other area is where it was", "c", labelAt + 2560, 64 << 10, "begin at byte 0"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(k.name, func(t *testing.T) {
 			c := fixtures.Open(t, "mda-two")
-			path := c.Disk("c")
+			path := c.Disk(k.disk)
 			require.Empty(t, run(t, Options{}, path).PVs[0].Doubt)
-			n := int64(headerAt + 512 - labelAt)
-			if to < ringAt {
-				n = 6656 - 2560 // with its text
-			}
 			b, err := os.ReadFile(path)
 			require.NoError(t, err)
-			require.NoError(t, damage.Zero(path, labelAt, n))
-			require.NoError(t, damage.Write(path, to, b[labelAt:labelAt+n]))
-			at := slices.IndexFunc(run(t, Options{}, path).PVs, func(p *PV) bool { return p.Offset == to-labelAt })
+			if k.why != "begin at byte 0" {
+				require.NoError(t, damage.Zero(path, int64(len(b))-4<<20, 4<<20)) // the other area
+			}
+			require.NoError(t, damage.Zero(path, labelAt, k.n))
+			require.NoError(t, damage.Write(path, k.to, b[labelAt:labelAt+k.n]))
+			pvs := run(t, Options{}, path).PVs
+			at := slices.IndexFunc(pvs, func(p *PV) bool { return p.Offset == k.to-labelAt })
 			require.GreaterOrEqual(t, at, 0)
-			require.NotEmpty(t, run(t, Options{}, path).PVs[at].Doubt)
+			require.Contains(t, pvs[at].Doubt, k.why)
 		})
 	}
 }

@@ -100,13 +100,17 @@ func (s *sourceScan) elsewhere(pv *PV, headers []lostArea) {
 }
 
 // doubtUnlisted doubts PVs that were found where no table has one, unless the committed text
-// of one of their areas is where it should be: a label and a header alone may have been moved
-// there, without the rest.
+// of one of their areas is where it should be, and the PV fits in behind: what tells of the
+// PV may have been moved there, without the rest.
 func (s *sourceScan) doubtUnlisted() {
 	for _, pv := range s.pvs {
-		if pv.unlisted && !slices.ContainsFunc(s.copies, func(c *Copy) bool {
+		switch {
+		case !pv.unlisted:
+		case pv.Label.DeviceSize > s.src.Dev.Size()-pv.Offset:
+			pv.Doubt = cmp.Or(pv.Doubt, fmt.Sprintf("%s: the PV that a label tells of there does not fit in", pv))
+		case !slices.ContainsFunc(s.copies, func(c *Copy) bool {
 			return c.Area != nil && c.Area.PV == pv && (c.Slot == Committed || c.Slot == Ignored) && c.Checksum == metadata.ChecksumValid
-		}) {
+		}):
 			pv.Doubt = cmp.Or(pv.Doubt, fmt.Sprintf("%s: nothing but a label and a header tells of a PV there", pv))
 		}
 	}
