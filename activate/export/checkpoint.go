@@ -2,8 +2,8 @@ package export
 
 import (
 	"fmt"
+	"io"
 	"iter"
-	"sort"
 	"strings"
 	"time"
 	"unicode"
@@ -35,14 +35,24 @@ func cleanLine(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// before is what an earlier run left in FILE.part. The zero value is nothing.
+// before is what an earlier run left in FILE.part: stretches of a block.MapStatus. The zero value
+// is nothing.
 type before struct {
-	blocks []block.MapBlock
+	stretches
 }
 
 // readBefore reads FILE.part.map and holds it against what is to be exported now.
 func readBefore(path string, opts *Options, size int64) (before, error) {
-	m, err := block.ReadMapfile(path)
+	var b before
+	first, end, room := int64(-1), int64(0), true
+	b.limit = 4 * maxRuns
+	m, err := block.ScanMapfile(path, func(one block.MapBlock) {
+		if first < 0 {
+			first = one.Off
+		}
+		end = one.End()
+		room = b.add(stretch{off: one.Off, n: one.Len, kind: byte(one.Status)}) && room
+	})
 	if err != nil {
 		return before{}, err
 	}
@@ -58,26 +68,30 @@ func readBefore(path string, opts *Options, size int64) (before, error) {
 			return before{}, fmt.Errorf("%s: cannot resume: it has %q, this export %q", path, m.Comments[i], want[i])
 		}
 	}
-	if len(m.Blocks) > 0 && m.Blocks[0].Off != 0 || m.End() != size {
+	if !room {
+		return before{}, fmt.Errorf("%s: cannot resume: more bad ranges than can be kept apart", path)
+	}
+	if first > 0 || end != size {
 		return before{}, fmt.Errorf("%s: cannot resume: it does not cover bytes 0 to %d", path, size)
 	}
-	return before{m.Blocks}, nil
+	return b, nil
 }
 
 // within gives the blocks of [lo, hi), cut to it; where nothing is known, they are
 // non-tried.
 func (b before) within(lo, hi int64) iter.Seq[block.MapBlock] {
 	return func(yield func(block.MapBlock) bool) {
-		first := sort.Search(len(b.blocks), func(i int) bool { return b.blocks[i].End() > lo })
-		for _, one := range b.blocks[first:] {
-			if lo >= hi {
+		if lo >= hi {
+			return
+		}
+		for one := range b.from(lo) {
+			end := min(one.end(), hi)
+			if !yield(block.MapBlock{Off: lo, Len: end - lo, Status: block.MapStatus(one.kind)}) {
 				return
 			}
-			end := min(one.End(), hi)
-			if !yield(block.MapBlock{Off: lo, Len: end - lo, Status: one.Status}) {
+			if lo = end; lo == hi {
 				return
 			}
-			lo = end
 		}
 		if lo < hi {
 			yield(block.MapBlock{Off: lo, Len: hi - lo, Status: block.NonTried})
@@ -104,7 +118,7 @@ const flushStep = 32 << 20
 type keeper struct {
 	img     *image
 	every   time.Duration
-	last    time.Time  // when the last checkpoint was started
+	last    time.Time  // when the last checkpoint was made
 	flushed int64      // up to where write-back has been started
 	busy    bool       // a task is running, or its result is waiting
 	result  chan error // of the task
@@ -116,7 +130,7 @@ func newKeeper(img *image, every time.Duration) *keeper {
 
 // keep is told that everything before pos is done. It starts what is due and returns the
 // error of an earlier task.
-func (k *keeper) keep(pos int64, partMap func(pos int64) *block.Mapfile) error {
+func (k *keeper) keep(pos int64, partMap func(pos int64) io.WriterTo) error {
 	if k.busy {
 		select {
 		case err := <-k.result:
@@ -128,10 +142,12 @@ func (k *keeper) keep(pos int64, partMap func(pos int64) *block.Mapfile) error {
 			return nil
 		}
 	}
-	if now := time.Now(); now.Sub(k.last) >= k.every {
-		k.last = now
+	if time.Since(k.last) >= k.every {
 		m := partMap(pos)
-		k.start(func() error { return k.img.checkpoint(m, pos) })
+		k.start(func() error {
+			defer func() { k.last = time.Now() }() // a map of many ranges takes its time
+			return k.img.checkpoint(m, pos)
+		})
 	} else if from := k.flushed; pos-from >= flushStep {
 		k.flushed = pos
 		k.start(func() error { return k.img.startWriteback(from, pos-from) })

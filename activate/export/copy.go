@@ -3,6 +3,8 @@ package export
 import (
 	"context"
 	"fmt"
+	"io"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -10,11 +12,11 @@ import (
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
-// run is one export at work. A planner cuts the device into units; workers read and write
+// task is one export at work. A planner cuts the device into units; workers read and write
 // chunks, in any order; a collector takes the finished units in their order, hashes them
 // and keeps the ledger. Each chunk holds one of a fixed number of buffers from the planner
 // to the collector, which bounds the memory.
-type run struct {
+type task struct {
 	dev    block.Device
 	img    *image
 	opts   *Options
@@ -38,7 +40,7 @@ type job struct {
 }
 
 // copy brings the device into FILE.part.
-func (r *run) copy(ctx context.Context) error {
+func (r *task) copy(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	buffers := make(chan []byte, 2*r.opts.Workers+2)
 	for range cap(buffers) {
@@ -68,7 +70,7 @@ func (r *run) copy(ctx context.Context) error {
 }
 
 // plan makes a job of each unit and sends it on its two ways.
-func (r *run) plan(ctx context.Context, buffers <-chan []byte, work, order chan<- *job) error {
+func (r *task) plan(ctx context.Context, buffers <-chan []byte, work, order chan<- *job) error {
 	for u := range units(r.dev, int64(r.opts.ChunkSize), r.isHole) {
 		j := &job{unit: u}
 		if u.run == nil {
@@ -94,7 +96,7 @@ func (r *run) plan(ctx context.Context, buffers <-chan []byte, work, order chan<
 
 // isHole says whether an extent is a hole of the image. What is bad only now, but in the
 // image since an earlier run, is not.
-func (r *run) isHole(e block.Extent) bool {
+func (r *task) isHole(e block.Extent) bool {
 	return e.State == block.Zero ||
 		e.State == block.Bad && r.opts.Fill == FillZero && !r.img.before.any(e.Off, e.End())
 }
@@ -102,7 +104,7 @@ func (r *run) isHole(e block.Extent) bool {
 // chunk brings a chunk into the image. What an earlier run has finished there is kept, all
 // else is read from the device: what was bad or doubtful may have become better. So the
 // bytes that FILE.part.map calls finished are never written again.
-func (r *run) chunk(j *job) error {
+func (r *task) chunk(j *job) error {
 	for b := range r.img.before.within(j.off, j.end()) {
 		part := j.buf[b.Off-j.off : b.End()-j.off]
 		step := r.fetch
@@ -117,7 +119,7 @@ func (r *run) chunk(j *job) error {
 }
 
 // fetch brings a part of a chunk, at off, from the device into the image.
-func (r *run) fetch(j *job, p []byte, off int64) error {
+func (r *task) fetch(j *job, p []byte, off int64) error {
 	err := block.ReadRange(r.dev, p, off, func(e block.Extent) {
 		j.extents = append(j.extents, e)
 		if e.State == block.Bad && r.opts.Fill == FillPattern {
@@ -133,7 +135,7 @@ func (r *run) fetch(j *job, p []byte, off int64) error {
 }
 
 // keep gets a part of a chunk, at off, from the image, if the hashes need it.
-func (r *run) keep(j *job, p []byte, off int64) error {
+func (r *task) keep(j *job, p []byte, off int64) error {
 	for e := range r.dev.Extents(off, int64(len(p))) {
 		if e.State == block.Bad { // it was not when it was read
 			e.State, e.Why = block.Data, ""
@@ -155,7 +157,7 @@ func fillPattern(p []byte, off int64) {
 }
 
 // collect takes the jobs in order as they become ready.
-func (r *run) collect(ctx context.Context, order <-chan *job, buffers chan<- []byte) error {
+func (r *task) collect(ctx context.Context, order <-chan *job, buffers chan<- []byte) error {
 	keeper := newKeeper(r.img, r.opts.CheckpointEvery)
 	defer keeper.stop()
 	for j := range order {
@@ -200,7 +202,7 @@ func (j *job) ready(ctx context.Context) bool {
 }
 
 // take hashes a job and enters it in the ledger.
-func (r *run) take(j *job) error {
+func (r *task) take(j *job) error {
 	if j.run != nil {
 		if err := r.img.clear(j.off, j.n); err != nil {
 			return err
@@ -220,18 +222,21 @@ func (r *run) take(j *job) error {
 
 // partMap is the state of FILE.part: what this run has done before pos, and behind that
 // what an earlier one had.
-func (r *run) partMap(pos int64) *block.Mapfile {
-	m := r.ledger.toMap(pos)
-	m.Comments = partComments(r.opts, r.dev.Size())
-	m.Pos, m.Status = pos, byte(block.NonTried)
-	for b := range r.img.before.within(pos, r.dev.Size()) {
-		m.Add(b.Len, b.Status)
-	}
-	return m
+func (r *task) partMap(pos int64) io.WriterTo {
+	size, lost, before := r.dev.Size(), r.ledger.lost.clone(), r.img.before
+	return &block.MapStream{Comments: slices.Values(partComments(r.opts, size)), Pos: pos, Status: byte(block.NonTried),
+		Blocks: func(yield func(block.MapBlock) bool) {
+			for b := range lost.blocks(pos) {
+				if !yield(b) {
+					return
+				}
+			}
+			before.within(pos, size)(yield)
+		}}
 }
 
 // tell calls Progress, unless it has only just been called.
-func (r *run) tell(always bool) {
+func (r *task) tell(always bool) {
 	now := time.Now()
 	if r.opts.Progress == nil || !always && now.Sub(r.told) < 100*time.Millisecond {
 		return

@@ -30,7 +30,7 @@ func ExampleRun() {
 		log.Fatal(err)
 	}
 	fmt.Printf("%d bytes, %d of them lost; see %s\n", sum.Size, sum.Totals.Bad, filepath.Base(sum.Map))
-	for _, e := range sum.Lost {
+	for e := range sum.Lost {
 		fmt.Printf("%d bytes at %d: %s\n", e.Len, e.Off, e.Why)
 	}
 	// Output:

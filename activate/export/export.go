@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"time"
 
@@ -87,7 +88,7 @@ type Summary struct {
 	Map     string // of the ddrescue mapfile, or "" when everything is good
 	Size    int64  // of the image, in bytes
 	Totals  block.Totals
-	Lost    []block.Extent // bad and doubtful ranges of the image
+	Lost    iter.Seq[block.Extent] // bad and doubtful ranges of the image
 	Hashes  []Hash
 	Written int64 // bytes written to the image, as against holes
 	Resumed int64 // bytes that an earlier run had finished
@@ -112,15 +113,15 @@ func Run(ctx context.Context, dev block.Device, out string, opts Options) (*Summ
 	}
 	defer img.close()
 
-	run := &run{dev: dev, img: img, opts: &opts, hashes: hashes, start: start}
-	err = run.copy(ctx)
+	t := &task{dev: dev, img: img, opts: &opts, hashes: hashes, start: start, ledger: newLedger()}
+	err = t.copy(ctx)
 	if err == nil {
-		err = img.finish(run.ledger.finalMap(&opts))
+		err = img.finish(t.ledger.finalMap(&opts))
 	}
 	if err != nil {
-		return nil, run.fail(err)
+		return nil, t.fail(err)
 	}
-	return run.summary(), nil
+	return t.summary(), nil
 }
 
 // complete checks the options and puts in the defaults.
@@ -151,7 +152,7 @@ func (o *Options) complete() error {
 }
 
 // fail saves what has been done and tells what that is worth.
-func (r *run) fail(cause error) error {
+func (r *task) fail(cause error) error {
 	if r.img.named {
 		return fmt.Errorf("%s is written, but: %w", r.img.path, cause)
 	}
@@ -163,7 +164,7 @@ func (r *run) fail(cause error) error {
 
 // save makes the last checkpoint of a run that has failed. If it was for a full disk, there
 // is no room for the map either: then chunks that no map knows of yet are given up for it.
-func (r *run) save() error {
+func (r *task) save() error {
 	pos, size, chunk := r.ledger.pos, r.dev.Size(), int64(r.opts.ChunkSize)
 	err := r.img.checkpoint(r.partMap(pos), pos)
 	for back := int64(0); errors.Is(err, errDiskFull) && pos-back > r.img.saved; back = max(2*back, chunk) {
@@ -175,10 +176,10 @@ func (r *run) save() error {
 	return err
 }
 
-func (r *run) summary() *Summary {
+func (r *task) summary() *Summary {
 	s := &Summary{
 		Path: r.img.path, Size: r.dev.Size(),
-		Totals: r.ledger.totals, Lost: r.ledger.lost,
+		Totals: r.ledger.totals, Lost: r.ledger.lost.extents(),
 		Hashes: r.hashes.sums(), Written: r.written, Resumed: r.resumed,
 		Elapsed: time.Since(r.start),
 	}

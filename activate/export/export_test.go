@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func TestExportDamaged(t *testing.T) {
 			image := want(size, fill, lost)
 			requireImage(t, image, out)
 			require.Equal(t, sha(image), hex.EncodeToString(sum.Hashes[0].Sum), "the hash is that of the image as delivered")
-			require.Equal(t, lost, sum.Lost)
+			require.Equal(t, lost, slices.Collect(sum.Lost))
 			require.Equal(t, []block.Cause{
 				{State: block.Bad, Why: "disk missing", Bytes: 3 * mib, Ranges: 1},
 				{State: block.Bad, Why: "medium error", Bytes: 512, Ranges: 1},
@@ -225,7 +226,7 @@ func TestExportFailsAndResumes(t *testing.T) {
 	requireImage(t, image, out)
 	require.Equal(t, sha(image), hex.EncodeToString(sum.Hashes[0].Sum))
 	require.Positive(t, sum.Resumed)
-	require.Equal(t, lost, sum.Lost)
+	require.Equal(t, lost, slices.Collect(sum.Lost))
 }
 
 // What has been read once stays, even if the disk then dies: only what is missing is
@@ -247,7 +248,7 @@ func TestResumeKeepsWhatADyingDiskGave(t *testing.T) {
 	require.Equal(t, []block.Extent{
 		{Off: 3*mib + 512, Len: 512, State: block.Bad, Why: "dead"},
 		{Off: 6 * mib, Len: 2 * mib, State: block.Bad, Why: "dead"},
-	}, sum.Lost)
+	}, slices.Collect(sum.Lost))
 }
 
 // faulty is a disk with a part that its reader cannot cope with.

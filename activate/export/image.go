@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -131,7 +132,7 @@ func (i *image) sync() error {
 
 // checkpoint saves m, which tells of what this run has done before pos, as FILE.part.map,
 // once what it says is true of the disk.
-func (i *image) checkpoint(m *block.Mapfile, pos int64) error {
+func (i *image) checkpoint(m io.WriterTo, pos int64) error {
 	if err := i.sync(); err != nil {
 		return err
 	}
@@ -158,7 +159,7 @@ func (i *image) drop(lo, hi int64) error {
 
 // finish gives the image its name. m is FILE.map, or nil if there is to be none. At each
 // moment FILE is absent, or has the map that belongs to it.
-func (i *image) finish(m *block.Mapfile) error {
+func (i *image) finish(m *block.MapStream) error {
 	if err := i.sync(); err != nil {
 		return err
 	}

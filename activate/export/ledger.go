@@ -2,16 +2,17 @@ package export
 
 import (
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
-// maxLost bounds the bad and doubtful ranges that are kept apart, and with that the memory
-// and the mapfile.
-const maxLost = 1 << 18
+// maxRuns bounds the runs of bad and doubtful ranges that are kept apart, and with that the
+// memory: ranges that come again and again at one distance are one run.
+const maxRuns = 1 << 18
 
-// tooMany is the reason of the range in which everything from the last range that can be
+// tooMany is the reason of the range in which everything from the first range that cannot be
 // kept apart to the last bad byte is called bad, the good bytes between as well.
 const tooMany = "in or between more bad ranges than a map can list"
 
@@ -19,9 +20,11 @@ const tooMany = "in or between more bad ranges than a map can list"
 type ledger struct {
 	pos    int64
 	totals block.Totals
-	lost   []block.Extent // bad and doubtful
-	limit  int            // of len(lost); 0 is maxLost
+	lost   stretches // bad and doubtful
+	full   bool      // what follows becomes part of the last of them
 }
+
+func newLedger() ledger { return ledger{lost: stretches{limit: maxRuns}} }
 
 // add enters the extent that follows.
 func (l *ledger) add(e block.Extent) {
@@ -30,77 +33,93 @@ func (l *ledger) add(e block.Extent) {
 	if e.State != block.Bad && e.State != block.Doubtful {
 		return
 	}
-	n := len(l.lost)
-	if n > 0 {
-		last := &l.lost[n-1]
-		if last.End() == e.Off && last.State == e.State && last.Why == e.Why {
-			last.Len += e.Len
-			return
-		}
-		if n >= l.max() {
-			last.Len, last.State, last.Why = e.End()-last.Off, block.Bad, tooMany
-			return
-		}
+	if l.full || !l.lost.add(stretch{e.Off, e.Len, byte(e.State), e.Why}) {
+		last := &l.lost.last
+		last.n, last.kind, last.why = e.End()-last.off, byte(block.Bad), tooMany
+		l.full = true
 	}
-	l.lost = append(l.lost, e)
 }
 
-func (l *ledger) max() int {
-	if l.limit > 0 {
-		return l.limit
+// extents lists what is bad and doubtful.
+func (l *stretches) extents() iter.Seq[block.Extent] {
+	return func(yield func(block.Extent) bool) {
+		for s := range l.from(0) {
+			if !yield(block.Extent{Off: s.off, Len: s.n, State: block.State(s.kind), Why: s.why}) {
+				return
+			}
+		}
 	}
-	return maxLost
 }
 
-// toMap is the ledger of the bytes before pos as the blocks of a mapfile.
-func (l *ledger) toMap(pos int64) *block.Mapfile {
-	m := new(block.Mapfile)
-	for _, e := range l.lost {
-		if e.Off >= pos {
-			break
+// blocks is what is bad and doubtful of the bytes before pos, as the blocks of a mapfile.
+func (l *stretches) blocks(pos int64) iter.Seq[block.MapBlock] {
+	return func(yield func(block.MapBlock) bool) {
+		end := int64(0)
+		for e := range l.extents() {
+			if e.Off >= pos {
+				break
+			}
+			status := block.BadSector
+			if e.State == block.Doubtful {
+				status = block.NonScraped
+			}
+			good := block.MapBlock{Off: end, Len: e.Off - end, Status: block.Finished}
+			end = min(e.End(), pos)
+			if !yield(good) || !yield(block.MapBlock{Off: e.Off, Len: end - e.Off, Status: status}) {
+				return
+			}
 		}
-		m.Add(e.Off-m.End(), block.Finished)
-		status := block.BadSector
-		if e.State == block.Doubtful {
-			status = block.NonScraped
-		}
-		m.Add(min(e.End(), pos)-e.Off, status)
+		yield(block.MapBlock{Off: end, Len: pos - end, Status: block.Finished})
 	}
-	m.Add(pos-m.End(), block.Finished)
-	return m
 }
 
 // finalMap is FILE.map, or nil when there is nothing to tell. Comments above the blocks
 // give the reason for each range.
-func (l *ledger) finalMap(opts *Options) *block.Mapfile {
+func (l *ledger) finalMap(opts *Options) *block.MapStream {
 	return l.mapOf(opts.Identity, fmt.Sprintf("- is bad, filled (%s) in the image; / is delivered, but doubtful; + is good", opts.Fill))
 }
 
 // MapOf is the map that an export of dev ends with unless the medium refuses a read, or nil
 // when there is nothing to tell. identity is as in [Options].
-func MapOf(dev block.Device, identity string) *block.Mapfile {
-	var l ledger
+func MapOf(dev block.Device, identity string) *block.MapStream {
+	l := newLedger()
 	for e := range dev.Extents(0, dev.Size()) {
 		l.add(e)
 	}
 	return l.mapOf(identity, "- is bad and cannot be read; / is doubtful; + is good")
 }
 
-func (l *ledger) mapOf(identity, legend string) *block.Mapfile {
+func (l *ledger) mapOf(identity, legend string) *block.MapStream {
 	if l.totals.Whole() {
 		return nil
 	}
-	m := l.toMap(l.pos)
-	m.Pos, m.Status = l.pos, byte(block.Finished)
-	m.Comments = []string{
-		mapTitle,
-		"Of: " + identity,
-		"Time: " + time.Now().UTC().Format(time.RFC3339),
-		legend,
-		"Position, size, reason:",
+	return &block.MapStream{Pos: l.pos, Status: byte(block.Finished), Blocks: l.lost.blocks(l.pos),
+		Comments: func(yield func(string) bool) {
+			head := []string{
+				mapTitle,
+				"Of: " + identity,
+				"Time: " + time.Now().UTC().Format(time.RFC3339),
+				legend,
+				"Position, size, reason:",
+			}
+			for _, c := range head {
+				if !yield(c) {
+					return
+				}
+			}
+			for _, r := range l.lost.all() {
+				if !yield(r.comment()) {
+					return
+				}
+			}
+		}}
+}
+
+// comment tells of a run in a line.
+func (r *run) comment() string {
+	more := ""
+	if r.count > 1 {
+		more = fmt.Sprintf("%d times, every 0x%X bytes, ", r.count, r.step)
 	}
-	for _, e := range l.lost {
-		m.Comments = append(m.Comments, fmt.Sprintf("0x%08X  0x%08X  %v: %s", e.Off, e.Len, e.State, e.Why))
-	}
-	return m
+	return fmt.Sprintf("0x%08X  0x%08X  %s%v: %s", r.off, r.n, more, block.State(r.kind), r.why)
 }

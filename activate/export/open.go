@@ -108,7 +108,7 @@ func (i *image) checkMap(path string) error {
 	if err != nil || !exists || i.force {
 		return err
 	}
-	m, err := block.ReadMapfile(path)
+	m, err := block.ScanMapfile(path, func(block.MapBlock) {})
 	if err != nil || len(m.Comments) == 0 || m.Comments[0] != mapTitle {
 		return fmt.Errorf("%s exists and is not from an export: refusing to replace it", path)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,14 +100,33 @@ func TestParseMapfileErrors(t *testing.T) {
 }
 
 func TestMapfileBounds(t *testing.T) {
-	full := mapParser{m: &Mapfile{Blocks: make([]MapBlock, maxMapBlocks)}, started: true}
-	require.ErrorContains(t, full.parse("0 1 +"), "more than 1048576 blocks")
+	path := filepath.Join(t.TempDir(), "large.map")
+	require.NoError(t, SaveMapfile(path, &MapStream{Comments: slices.Values([]string{"large"}), Blocks: func(yield func(MapBlock) bool) {
+		for i := range int64(maxMapBlocks) + 1 {
+			if !yield(MapBlock{i, 1, []MapStatus{Finished, BadSector}[i%2]}) {
+				return
+			}
+		}
+	}}))
+	_, err := ReadMapfile(path)
+	require.ErrorContains(t, err, "line 1048581: more than 1048576 blocks")
+	blocks, bad := 0, int64(0)
+	m, err := ScanMapfile(path, func(b MapBlock) {
+		blocks++
+		if b.Status == BadSector {
+			bad += b.Len
+		}
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"large"}, m.Comments)
+	require.Equal(t, maxMapBlocks+1, blocks)
+	require.Equal(t, int64(maxMapBlocks/2), bad)
 
-	m, err := ParseMapfile(strings.NewReader(strings.Repeat("# a\n", maxMapCommentBytes/8) + "0 +\n"))
+	m, err = ParseMapfile(strings.NewReader(strings.Repeat("# a\n", maxMapCommentBytes/8) + "0 +\n"))
 	require.NoError(t, err)
 	require.True(t, len(m.Comments) > 1 && len(m.Comments) < maxMapCommentBytes/16, "%d comments are kept", len(m.Comments))
 
-	path := filepath.Join(t.TempDir(), "huge.map")
+	path = filepath.Join(t.TempDir(), "huge.map")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	require.NoError(t, os.Truncate(path, maxMapBytes+1))
 	_, err = ReadMapfile(path)

@@ -33,15 +33,27 @@ func (e *MapError) Error() string { return fmt.Sprintf("mapfile line %d: %s", e.
 
 // ReadMapfile reads the mapfile at path.
 func ReadMapfile(path string) (*Mapfile, error) {
+	return openMapfile(path, maxMapBytes, ParseMapfile)
+}
+
+// ScanMapfile reads the mapfile at path, of any length, and hands out its blocks one by one,
+// as they stand there; the Mapfile has none.
+func ScanMapfile(path string, each func(MapBlock)) (*Mapfile, error) {
+	return openMapfile(path, math.MaxInt64, func(r io.Reader) (*Mapfile, error) {
+		return parseMapfile(r, func(b MapBlock) error { each(b); return nil })
+	})
+}
+
+func openMapfile(path string, limit int64, read func(io.Reader) (*Mapfile, error)) (*Mapfile, error) {
 	f, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if f.Size() > maxMapBytes {
-		return nil, fmt.Errorf("%s: %d bytes are too many for a mapfile; want %d at most", path, f.Size(), maxMapBytes)
+	if f.Size() > limit {
+		return nil, fmt.Errorf("%s: %d bytes are too many for a mapfile; want %d at most", path, f.Size(), limit)
 	}
-	m, err := ParseMapfile(io.NewSectionReader(f, 0, f.Size()))
+	m, err := read(io.NewSectionReader(f, 0, f.Size()))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -53,8 +65,28 @@ func ReadMapfile(path string) (*Mapfile, error) {
 // follow each other without gaps. Neighbours of one status become one block. Errors in the
 // text are *MapError.
 func ParseMapfile(r io.Reader) (*Mapfile, error) {
-	p := mapParser{m: new(Mapfile)}
-	lines := bufio.NewScanner(io.LimitReader(r, maxMapBytes))
+	var blocks Mapfile
+	m, err := parseMapfile(io.LimitReader(r, maxMapBytes), func(b MapBlock) error {
+		if len(blocks.Blocks) == 0 && b.Off > 0 {
+			blocks.Blocks = []MapBlock{{b.Off, 0, b.Status}}
+		}
+		if len(blocks.Blocks) >= maxMapBlocks {
+			return fmt.Errorf("more than %d blocks", maxMapBlocks)
+		}
+		blocks.Add(b.Len, b.Status)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.Blocks = blocks.Blocks
+	return m, nil
+}
+
+// parseMapfile hands out the blocks of a mapfile and gives the rest of it.
+func parseMapfile(r io.Reader, each func(MapBlock) error) (*Mapfile, error) {
+	p := mapParser{m: new(Mapfile), each: each, end: -1}
+	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		p.line++
 		if err := p.parse(lines.Text()); err != nil {
@@ -72,6 +104,8 @@ func ParseMapfile(r io.Reader) (*Mapfile, error) {
 
 type mapParser struct {
 	m            *Mapfile
+	each         func(MapBlock) error
+	end          int64 // of the block before; -1 for none
 	line         int
 	started      bool // the status line has been
 	commentBytes int
@@ -148,19 +182,19 @@ func (p *mapParser) block(fields []string) error {
 		return err
 	}
 	status := MapStatus(fields[2][0])
-	switch blocks := p.m.Blocks; {
+	switch {
 	case len(fields[2]) != 1 || !status.valid():
 		return p.errorf("block status %.20q, want one of ? * / - +", fields[2])
 	case n == 0 || off == math.MaxInt64:
 		return p.errorf("block at 0x%X has no bytes", off)
-	case len(blocks) > 0 && off != p.m.End():
-		return p.errorf("block at 0x%X, want 0x%X, where the one before ends", off, p.m.End())
-	case len(blocks) == 0 && off > 0:
-		p.m.Blocks = append(blocks, MapBlock{off, 0, status})
-	case len(blocks) >= maxMapBlocks:
-		return p.errorf("more than %d blocks", maxMapBlocks)
+	case p.end >= 0 && off != p.end:
+		return p.errorf("block at 0x%X, want 0x%X, where the one before ends", off, p.end)
 	}
-	p.m.Add(min(n, math.MaxInt64-off), status) // the end of a disk of unknown size
+	b := MapBlock{off, min(n, math.MaxInt64-off), status} // the end of a disk of unknown size
+	p.end = b.End()
+	if err := p.each(b); err != nil {
+		return p.errorf("%v", err)
+	}
 	return nil
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -15,9 +17,24 @@ import (
 // WriteTo writes the mapfile as ddrescue does. A character of a comment that would end its
 // line is written as a space.
 func (m *Mapfile) WriteTo(w io.Writer) (int64, error) {
+	s := MapStream{slices.Values(m.Comments), m.Pos, m.Status, m.Pass, slices.Values(m.Blocks)}
+	return s.WriteTo(w)
+}
+
+// MapStream is a mapfile that is made while it is written: it may be larger than memory.
+type MapStream struct {
+	Comments iter.Seq[string]
+	Pos      int64
+	Status   byte
+	Pass     int
+	Blocks   iter.Seq[MapBlock] // ordered, gapless; neighbours of one status become one block
+}
+
+// WriteTo writes the mapfile as [Mapfile.WriteTo] does.
+func (m *MapStream) WriteTo(w io.Writer) (int64, error) {
 	out := &countingWriter{w: w}
 	buf := bufio.NewWriterSize(out, 64<<10)
-	for _, c := range m.Comments {
+	for c := range m.Comments {
 		fmt.Fprintf(buf, "# %s\n", strings.Map(printable, c))
 	}
 	status, pass := m.Status, m.Pass
@@ -25,11 +42,31 @@ func (m *Mapfile) WriteTo(w io.Writer) (int64, error) {
 		status = byte(Finished)
 	}
 	fmt.Fprintf(buf, "# %s\n0x%08X     %c               %d\n# %s\n", statusHeading, m.Pos, status, max(pass, 1), blockHeading)
-	for _, b := range m.Blocks {
-		fmt.Fprintf(buf, "0x%08X  0x%08X  %c\n", b.Off, b.Len, b.Status)
+	var last MapBlock
+	for b := range m.Blocks {
+		if b.Len == 0 {
+			continue
+		}
+		if last.Len > 0 && b.Status == last.Status && b.Off == last.End() {
+			last.Len += b.Len
+			continue
+		}
+		if writeBlock(buf, last) != nil {
+			break
+		}
+		last = b
 	}
+	writeBlock(buf, last)
 	err := buf.Flush()
 	return out.n, err
+}
+
+func writeBlock(w io.Writer, b MapBlock) error {
+	if b.Len == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "0x%08X  0x%08X  %c\n", b.Off, b.Len, b.Status)
+	return err
 }
 
 func printable(r rune) rune {
@@ -50,10 +87,10 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// SaveMapfile writes the mapfile to path so that, whatever happens meanwhile, path is
+// SaveMapfile writes a [Mapfile] or [MapStream] to path so that, whatever happens meanwhile, path is
 // either as it was or complete. Neither path nor its TempName may be a source: see
 // [Identity].
-func SaveMapfile(path string, m *Mapfile) error {
+func SaveMapfile(path string, m io.WriterTo) error {
 	return saveAtomically(path, func(f *os.File) error {
 		_, err := m.WriteTo(f)
 		return err

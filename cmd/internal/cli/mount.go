@@ -151,14 +151,29 @@ func (o *mountOptions) files(lvs []*assessed, dir string) (files []mount.File, r
 	for i, s := range lvs {
 		name := files[i].Name + ".map"
 		if s.totals.Whole() || taken[name] {
-			continue // an LV has the name; export writes the map then
+			continue // an LV has the name; export writes the map
 		}
-		var text bytes.Buffer
-		export.MapOf(s.dev, volume.Fingerprint(s.plan)).WriteTo(&text)
+		var text mapText
+		if _, err := export.MapOf(s.dev, volume.Fingerprint(s.plan)).WriteTo(&text); err != nil {
+			continue // as above
+		}
 		files = append(files, mount.File{Name: name, Dev: textDevice{bytes.NewReader(text.Bytes())}})
 		rows[i].Map = filepath.Join(dir, name)
 	}
 	return files, rows
+}
+
+// maxMapText bounds the text of a map that is held in memory, in bytes.
+const maxMapText = 32 << 20
+
+// mapText takes the text of a map, unless it is too long.
+type mapText struct{ bytes.Buffer }
+
+func (t *mapText) Write(p []byte) (int, error) {
+	if t.Len()+len(p) > maxMapText {
+		return 0, bytes.ErrTooLarge
+	}
+	return t.Buffer.Write(p)
 }
 
 // textDevice is a text as a device.
