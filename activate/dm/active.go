@@ -3,6 +3,7 @@ package dm
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,9 +20,16 @@ type Active struct {
 	Complete bool     // its own device is there
 	Open     int      // how often that is open
 
-	// Used and Size are bytes of the overlay; Valid is false when it was full or failed.
-	Used, Size int64
-	Valid      bool
+	// Of an overlay, bytes: what is in use, the most that it may grow to, and what the
+	// filesystem that it lies on has left. Failed says that it was full or gave errors: what
+	// was written to it is lost.
+	Used, Size, Left int64
+	Failed           bool
+}
+
+// Full is how full an overlay is, from 0 to 1, counting what is left of its filesystem.
+func (a *Active) Full() float64 {
+	return float64(a.Used) / float64(max(min(a.Size, a.Used+a.Left), 1))
 }
 
 // Active lists what lvrescue has made, in the order of names.
@@ -102,10 +110,11 @@ func (h *Host) overlayUse(a *Active) error {
 	if err != nil {
 		return fmt.Errorf("status of device %s: %w", a.Name, err)
 	}
+	a.Left, a.Failed = h.kernel.left(filepath.Dir(a.Overlay)), true
 	for _, l := range lines {
 		var used, size, meta int64
 		if n, _ := fmt.Sscanf(l.params, "%d/%d %d", &used, &size, &meta); n == 3 && l.kind == "snapshot" {
-			a.Used, a.Size, a.Valid = used*block.SectorSize, size*block.SectorSize, true
+			a.Used, a.Size, a.Failed = used*block.SectorSize, size*block.SectorSize, false
 		}
 	}
 	return nil

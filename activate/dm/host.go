@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,6 +32,7 @@ type kernel interface {
 	tableStatus(name string) ([]line, error)
 	hasTarget(kind string) bool
 	holders(dev uint64) []string // who has a device open, for people to read
+	left(dir string) int64       // bytes that a filesystem has left
 }
 
 // line is a line of a table, as the kernel has it: sectors, and device numbers in params.
@@ -127,6 +129,11 @@ func (h *Host) Activate(s *Stack, r Record) (err error) {
 		return err
 	}
 	r.Name, r.UUID, r.VG, r.LV = s.Top().Name, s.Top().UUID, s.VG, s.LV
+	if s.overlay != nil {
+		if r.Overlay, err = filepath.Abs(s.overlay.Path); err != nil {
+			return err
+		}
+	}
 	if err := h.records.write(r); err != nil {
 		return err
 	}
@@ -145,8 +152,16 @@ func (h *Host) Activate(s *Stack, r Record) (err error) {
 		for _, name := range slices.Backward(order) {
 			err = errors.Join(err, h.remove(name))
 		}
+		if s.overlay != nil {
+			err = errors.Join(err, s.overlay.undo())
+		}
 		err = errors.Join(err, h.records.remove(r))
 	}()
+	if s.overlay != nil {
+		if err := s.overlay.prepare(); err != nil {
+			return fmt.Errorf("overlay: %w", err)
+		}
+	}
 	for _, d := range s.Devices {
 		table, err := h.resolve(d, made)
 		if err != nil {
@@ -172,6 +187,9 @@ func (h *Host) Activate(s *Stack, r Record) (err error) {
 	}
 	return nil
 }
+
+// Left is the number of bytes that the filesystem of a folder has left.
+func (h *Host) Left(dir string) int64 { return h.kernel.left(dir) }
 
 // collision tells whether a name or UUID of a stack is taken.
 func (h *Host) collision(s *Stack) error {

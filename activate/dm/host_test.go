@@ -160,6 +160,7 @@ func (k *fakeKernel) info(name string) (info, error) {
 	return i, nil
 }
 
+func (k *fakeKernel) left(string) int64                       { return 1 << 30 }
 func (k *fakeKernel) tableStatus(name string) ([]line, error) { return k.devs[name].table, nil }
 func (k *fakeKernel) hasTarget(kind string) bool              { return kind != k.missing }
 func (k *fakeKernel) holders(uint64) []string                 { return []string{"process 1 (init) has it open"} }

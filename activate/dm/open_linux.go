@@ -132,3 +132,17 @@ func (m *machine) unlink(name string) error {
 	}
 	return nil
 }
+
+// left is what the filesystem of a folder has left for root. One that is still to be made
+// is where the folder above is.
+func (m *machine) left(dir string) int64 {
+	var st unix.Statfs_t
+	for unix.Statfs(dir, &st) != nil {
+		if up := filepath.Dir(dir); up != dir {
+			dir = up
+			continue
+		}
+		return 0
+	}
+	return int64(st.Bavail) * st.Bsize
+}

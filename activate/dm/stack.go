@@ -73,7 +73,7 @@ type Stack struct {
 	VG, LV  string // their names, as they stand on the disks
 	Devices []*Device
 
-	Lost int64 // bytes that give an error, or zeros if these were asked for
+	overlay *Overlay // nil for none
 }
 
 // Top is the device that is the LV.

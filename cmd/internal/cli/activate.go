@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lvrescue/lvrescue/activate/dm"
 	"github.com/lvrescue/lvrescue/activate/domain"
+	"github.com/lvrescue/lvrescue/activate/volume"
 	"github.com/lvrescue/lvrescue/cmd/internal/render"
 	"github.com/lvrescue/lvrescue/rebuild"
 )
@@ -21,22 +23,26 @@ type activateOptions struct {
 	at      string
 	name    string
 	missing string
+	overlay string
 	dryRun  bool
 }
 
 func newActivate(a *app) *cobra.Command {
 	var o activateOptions
 	cmd := &cobra.Command{
-		Use:   "activate VG|VG/LV [SOURCE...]",
+		Use:   "activate VG | VG/LV... [SOURCE...]",
 		Short: "Make read-only devices of LVs in /dev/mapper",
 		Long: `Put an LV, or all LVs of a VG, on the kernel's device-mapper: read-only, without lvm2, and so that
 not one bit of a source changes. Image files are attached to read-only loop devices, block devices
 are used as they are.
 
+With --overlay the devices can be written to, so that a filesystem may replay its journal or be
+repaired: what is written goes to a file in DIR, which is used again the next time.
+
 What is lost gives read errors at exactly its place. An LV that the kernel cannot give as lvrescue
 reads it is refused, and export or serve offered instead. Each LV is made in full or not at all.
 lvrescue status lists what was made, lvrescue deactivate takes it down.`,
-		Example: "  lvrescue activate vg0 disks/\n  mount -o ro,noload /dev/mapper/lvrescue-vg0-home /mnt\n  lvrescue activate vg0/home --dry-run disks/",
+		Example: "  lvrescue activate vg0 disks/\n  mount -o ro,noload /dev/mapper/lvrescue-vg0-home /mnt\n  lvrescue activate vg0/home --overlay /var/tmp/vg0 disks/\n  lvrescue activate vg0/home --dry-run disks/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runActivate(cmd.Context(), a, &o, args)
 		},
@@ -46,22 +52,22 @@ lvrescue status lists what was made, lvrescue deactivate takes it down.`,
 	fs.StringVar(&o.at, "at", "", "activate as of an older `SEQNO`; see lvrescue history")
 	fs.StringVar(&o.name, "name", "", "the `NAME` of the device, for one LV (default lvrescue-VG-LV)")
 	fs.StringVar(&o.missing, "missing", "error", "what is read where bytes are lost: `error|zero`")
+	fs.StringVar(&o.overlay, "overlay", "", "make the devices writable: what is written goes to NAME.cow in `DIR`")
 	fs.BoolVar(&o.dryRun, "dry-run", false, "print the commands for losetup and dmsetup that do the same, and do nothing")
 	complete(cmd, "missing", "error", "zero")
 	return cmd
 }
 
 // check refuses what cannot be meant.
-func (o *activateOptions) check(args []string) error {
-	switch {
-	case len(args) == 0:
-		return usagef("lvrescue scan lists VGs and LVs", "nothing was named: expected VG or VG/LV")
-	case exists(args[0]) && !strings.HasPrefix(args[0], "/dev/"):
-		return usagef("the VG or LV comes first, then the sources", "no VG or LV was named: %q is a file", args[0])
-	case o.missing != "error" && o.missing != "zero":
+func (o *activateOptions) check(w wanted) error {
+	if o.missing != "error" && o.missing != "zero" {
 		return usagef("", "--missing %q: expected error or zero", o.missing)
-	case o.name == "":
+	}
+	if o.name == "" {
 		return nil
+	}
+	if len(w.names) != 1 {
+		return usagef("name one LV: VG/LV", "--name is for one LV")
 	}
 	if err := dm.CheckName(o.name); err != nil {
 		return usagef("", "--name: %w", err)
@@ -80,99 +86,57 @@ type activeRow struct {
 	Sources []string `json:"sources"`
 	Script  string   `json:"script,omitempty"`
 	Open    *int     `json:"open_count,omitempty"`
+	Overlay string   `json:"overlay,omitempty"`
+	Used    int64    `json:"overlay_used,omitempty"`
+	Most    int64    `json:"overlay_size,omitempty"`
+	Left    int64    `json:"overlay_left,omitempty"`
 	Error   string   `json:"rescue_error,omitempty"`
 }
 
 func runActivate(ctx context.Context, a *app, o *activateOptions, args []string) error {
-	if err := o.check(args); err != nil {
+	w, sources, err := splitLVs(args)
+	if err != nil {
 		return err
 	}
-	g, lvs, err := o.find(ctx, a, args)
+	if err := o.check(w); err != nil {
+		return err
+	}
+	g, err := a.gather(ctx, &o.evidenceFlags, sources, o.at != "")
 	if err != nil {
 		return err
 	}
 	defer g.Close()
+	lvs, err := g.pick(w, o.at, false)
+	if err != nil {
+		return err
+	}
 	a.warn(slices.Concat(failures(g.Result.Findings), lvs[0].vg.Findings))
 	run := &activation{app: a, options: o, sources: dm.Sources{}}
+	if o.overlay != "" {
+		keep, err := g.protectedAll(lvs, len(sources) > 0)
+		if err == nil {
+			err = apart(existing(o.overlay), keep)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if !o.dryRun {
 		if run.host, err = dm.Open(); err != nil {
 			return withAdvice(err)
 		}
 		defer run.host.Close()
-		if err := run.host.Live(lvs[0].vg.Meta.Name, lvs[0].vg.Meta.ID); err != nil {
-			return withAdvice(err)
-		}
 	}
-	var worst error
-	done := 0
-	for _, s := range lvs {
-		if ctx.Err() != nil {
-			worst = ctx.Err()
-			break
-		}
-		err := run.one(s)
-		switch {
-		case err == nil && s.whole():
-			done++
-		case err == nil:
-			done++
-			worst = errPartial
-		case len(lvs) == 1:
-			return err
-		default:
-			reportError(a.err, err)
-			worst = errPartial
-		}
-	}
-	if done == 0 && ctx.Err() == nil {
-		worst = &exitError{code: exitFailed}
-	}
+	worst := run.all(ctx, lvs)
 	return errors.Join(run.print(g, lvs[0].vg), worst)
 }
 
-// find assesses the LVs that the user named.
-func (o *activateOptions) find(ctx context.Context, a *app, args []string) (*gathered, []*assessed, error) {
-	what := strings.TrimPrefix(args[0], "/dev/")
-	one := strings.Contains(what, "/")
-	var name rebuild.LVName
-	if one {
-		var err error
-		if name, err = rebuild.ParseLVName(args[0]); err != nil {
-			return nil, nil, usagef("lvrescue scan lists the LVs", "%w", err)
-		}
+// existing is a folder, or the nearest above it that is there.
+func existing(dir string) string {
+	for !exists(dir) && filepath.Dir(dir) != dir {
+		dir = filepath.Dir(dir)
 	}
-	if o.name != "" && !one {
-		return nil, nil, usagef("name one LV: VG/LV", "--name is for one LV, not for all of VG %s", what)
-	}
-	g, err := a.gather(ctx, &o.evidenceFlags, args[1:], o.at != "")
-	if err != nil {
-		return nil, nil, err
-	}
-	lvs, err := o.pick(g, what, name)
-	if err != nil {
-		g.Close()
-	}
-	return g, lvs, err
-}
-
-func (o *activateOptions) pick(g *gathered, what string, name rebuild.LVName) ([]*assessed, error) {
-	if name.LV != "" {
-		s, err := g.lv(name, o.at)
-		return []*assessed{s}, err
-	}
-	groups, err := g.groups(what)
-	if err != nil {
-		return nil, err
-	}
-	vg, err := at(groups[0], o.at)
-	if err != nil {
-		return nil, err
-	}
-	lvs := assessVG(vg, false)
-	if len(lvs) == 0 {
-		return nil, fmt.Errorf("VG %s has no LVs at seqno %s", vg.Meta.Name, vg.Version.ID())
-	}
-	return lvs, nil
+	return dir
 }
 
 // activation is one call of activate.
@@ -185,12 +149,36 @@ type activation struct {
 	stacks  []*dm.Stack // of rows
 }
 
+// all makes the devices of the LVs, one after the other.
+func (r *activation) all(ctx context.Context, lvs []*assessed) (worst error) {
+	for _, s := range lvs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := r.one(s)
+		switch {
+		case err == nil && s.whole():
+			continue
+		case err != nil && len(lvs) == 1:
+			return err
+		case err != nil:
+			reportError(r.app.err, err)
+		}
+		worst = errPartial
+	}
+	if len(r.rows) == 0 {
+		return &exitError{code: exitFailed}
+	}
+	return worst
+}
+
 // one makes the devices of one LV.
 func (r *activation) one(s *assessed) error {
 	if s.err != nil {
 		return fmt.Errorf("%s: %w", s.name(), s.err)
 	}
-	stack, err := dm.Compile(s.plan, dm.Options{Name: r.options.name, ZeroLost: r.options.missing == "zero"}, r.sources)
+	opt := dm.Options{Name: r.options.name, ZeroLost: r.options.missing == "zero", Open: volume.OpenVolume}
+	stack, err := dm.Compile(s.plan, opt, r.sources)
 	if err != nil {
 		return withAdvice(err)
 	}
@@ -202,14 +190,35 @@ func (r *activation) one(s *assessed) error {
 	for _, n := range needs {
 		row.Sources = append(row.Sources, n.Source.Name)
 	}
+	if r.options.overlay != "" {
+		o, err := stack.AddOverlay(r.options.overlay)
+		if err != nil {
+			return hinted(fmt.Errorf("%s: %w", s.name(), err), "use another folder, or remove the file if what was written is not needed")
+		}
+		row.Overlay = o.Path
+	}
 	if r.host != nil {
-		record := dm.Record{Health: row.Health, Reasons: row.Reasons, Sources: row.Sources}
-		if err := r.host.Activate(stack, record); err != nil {
+		if err := r.make(s, stack, row); err != nil {
 			return withAdvice(fmt.Errorf("%s: %w", s.name(), err))
 		}
 	}
 	r.rows, r.stacks = append(r.rows, row), append(r.stacks, stack)
 	return nil
+}
+
+// make has the kernel make what is to be reported as row.
+func (r *activation) make(s *assessed, stack *dm.Stack, row activeRow) error {
+	if err := r.host.Live(s.vg.Meta.Name, s.vg.Meta.ID); err != nil {
+		return err
+	}
+	if row.Overlay != "" {
+		dir := filepath.Dir(row.Overlay)
+		if left := r.host.Left(dir); left < row.Size {
+			say(r.app.err, "warning: ", fmt.Sprintf("the overlay of %s may grow to %s, and %s has %s left: lvrescue status tells how full it is",
+				row.Full, r.app.size(row.Size), dir, r.app.size(left)))
+		}
+	}
+	return r.host.Activate(stack, dm.Record{Health: row.Health, Reasons: row.Reasons, Sources: row.Sources})
 }
 
 // print tells what was made.

@@ -158,7 +158,7 @@ func (o *carveOptions) search(ctx context.Context, a *app, ev *scan.Evidence, ar
 	return err
 }
 
-// apart makes sure that the case lies on none of the sources.
+// apart makes sure that a folder for output lies on none of the sources.
 func apart(dir string, sources []block.Identity) error {
 	id, err := block.Identify(dir)
 	if err != nil {
@@ -166,7 +166,7 @@ func apart(dir string, sources []block.Identity) error {
 	}
 	for _, s := range sources {
 		if id.LiesOn(s) {
-			return fmt.Errorf("case %s lies on %s, which is to be searched: it must not be written to", dir, s.Name)
+			return fmt.Errorf("%s lies on the source %s, which must not be written to", dir, s.Name)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -62,6 +63,9 @@ func runDeactivate(a *app, names []string) error {
 			failed++
 		} else if !a.json {
 			fmt.Fprintf(a.out, "%s is no longer active\n", render.Printable(title(l)))
+			if l.Overlay != "" {
+				fmt.Fprintf(a.out, "  what was written to it is in %s\n", render.Printable(l.Overlay))
+			}
 		}
 		rows = append(rows, row)
 	}
@@ -89,6 +93,13 @@ func activeRowOf(l *dm.Active) activeRow {
 	row := activeRow{Full: title(l), UUID: l.UUID, Health: l.Health, Reasons: list(l.Reasons), Sources: list(l.Sources), Open: &l.Open}
 	if l.Name != "" {
 		row.Device = "/dev/mapper/" + l.Name
+	}
+	if l.Overlay != "" {
+		row.Overlay, row.Used, row.Most, row.Left = l.Overlay, l.Used, l.Size, l.Left
+		if l.Failed && l.Complete {
+			row.Health = "failed"
+			row.Reasons = []string{"its overlay " + l.Overlay + " was full or gave errors: what was written is lost, the sources are as they were"}
+		}
 	}
 	if !l.Complete {
 		row.Health = "incomplete"
@@ -121,11 +132,15 @@ func runStatus(a *app) error {
 		return err
 	}
 	rows := []activeRow{}
-	t := render.Table{Columns: []render.Column{render.Left("Device"), render.Left("LV"), render.Left("Open"), render.Left("Health")}}
+	t := render.Table{Columns: []render.Column{render.Left("Device"), render.Left("LV"), render.Left("Open"), render.Left("Overlay"), render.Left("Health")}}
 	for _, l := range active {
 		row := activeRowOf(l)
 		rows = append(rows, row)
-		t.Add(row.Device, row.Full, inUse(l.Open), health(row))
+		t.Add(row.Device, row.Full, inUse(l.Open), a.overlayUse(l), health(row))
+		if l.Overlay != "" && l.Full() > nearlyFull {
+			say(a.err, "warning: ", fmt.Sprintf("the overlay of %s is nearly full: %s has %s left, and when there is nothing left all that was written is lost",
+				row.Full, filepath.Dir(l.Overlay), a.size(l.Left)))
+		}
 	}
 	switch {
 	case a.json:
@@ -135,6 +150,17 @@ func runStatus(a *app) error {
 		return nil
 	}
 	return t.Write(a.out)
+}
+
+// nearlyFull is from when on an overlay is warned of.
+const nearlyFull = 0.8
+
+// overlayUse says how full an overlay is.
+func (a *app) overlayUse(l *dm.Active) string {
+	if l.Overlay == "" {
+		return "-"
+	}
+	return fmt.Sprintf("%s, %.0f%%", a.size(l.Used), 100*l.Full())
 }
 
 // inUse tells whether a device is open.
