@@ -181,7 +181,26 @@ func tidy(finds []*Find) []*Find {
 			kept = append(kept, f)
 		}
 	}
+	markCopies(kept)
 	return kept
+}
+
+// markCopies tells superblocks that lie within the filesystem that they are of from those at
+// its start: its journal, or an image of it there, has copies.
+func markCopies(finds []*Find) {
+	first := map[string]*Find{}
+	for _, f := range finds {
+		if f.Sign == nil || f.Sign.Backup || f.Start == nil || f.UUID == "" {
+			continue
+		}
+		of := first[f.Sign.Format+f.UUID]
+		switch {
+		case of == nil:
+			first[f.Sign.Format+f.UUID] = f
+		case f.Offset > of.Offset && f.Offset-*of.Start < of.Size:
+			f.Sign.Backup, f.Start = true, nil
+		}
+	}
 }
 
 // pieces are the places of a text, in order.

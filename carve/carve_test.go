@@ -338,3 +338,34 @@ func TestCancelledSearchGoesOn(t *testing.T) {
 	search(t, fresh, Options{}, path)
 	requireSameCase(t, fresh, dir)
 }
+
+// TestCopyOfADisksHead is a file with the first megabytes of a disk, as people make them: on
+// a disk without partitions, within a filesystem, and beside the disk itself.
+func TestCopyOfADisksHead(t *testing.T) {
+	c := fixtures.Open(t, "linear")
+	head := make([]byte, 3<<20)
+	disk, err := os.Open(c.Disk("a"))
+	require.NoError(t, err)
+	defer disk.Close()
+	_, err = disk.ReadAt(head, 0)
+	require.NoError(t, err)
+	super, err := os.ReadFile("../metadata/signs/testdata/ext4.bin")
+	require.NoError(t, err)
+	holds := make([]byte, 64<<20)
+	copy(holds[1<<20+1024:], super)
+	copy(holds[9<<20:], head)
+	path := filepath.Join(t.TempDir(), "other.img")
+	require.NoError(t, os.WriteFile(path, holds, 0o666))
+
+	dir := t.TempDir()
+	search(t, dir, Options{}, append(c.Paths(), path)...)
+	alone := gather(t, dir, false, path)
+	require.Len(t, alone.PVs, 1)
+	require.Contains(t, alone.PVs[0].Doubt, "lies within a filesystem, ext4 from byte 1048576 on")
+
+	with := gather(t, dir, true, append(c.Paths(), path)...)
+	require.Equal(t, describe(t, gather(t, "", true, append(c.Paths(), path)...)), describe(t, with))
+	for _, pv := range with.PVs {
+		require.False(t, pv.Carved())
+	}
+}

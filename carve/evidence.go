@@ -64,6 +64,7 @@ func (c *Case) Add(ev *scan.Evidence, history bool) {
 	for _, copied := range ev.Copies {
 		a.contents[hex.EncodeToString(copied.Content.SHA256[:])] = copied.Content
 	}
+	a.leaveCopies()
 	given := map[*Source]bool{}
 	for _, src := range ev.Sources {
 		known := c.Find(src)
@@ -83,6 +84,7 @@ func (c *Case) Add(ev *scan.Evidence, history bool) {
 			a.source(known, &scan.Source{Name: known.Name, Kind: known.Kind})
 		}
 	}
+	a.doubtFiles()
 }
 
 // adder adds the finds of sources.
@@ -91,6 +93,54 @@ type adder struct {
 	ev       *scan.Evidence
 	history  bool
 	contents map[string]*scan.Content
+}
+
+// leaveCopies leaves out carved PVs whose label stands where a PV ought to be, too: they are
+// copies, as a file with the first megabytes of a disk is one. Their texts stay.
+func (a *adder) leaveCopies() {
+	proper := map[metadata.ID]*scan.PV{}
+	for _, pv := range a.ev.PVs {
+		if id := pv.ID(); id != "" && !pv.Carved() {
+			proper[id] = pv
+		}
+	}
+	left := map[*scan.PV]bool{}
+	a.ev.PVs = slices.DeleteFunc(a.ev.PVs, func(pv *scan.PV) bool {
+		original := proper[pv.ID()]
+		if !pv.Carved() || original == nil {
+			return false
+		}
+		left[pv] = true
+		a.ev.Findings = append(a.ev.Findings, scan.Finding{Severity: scan.Info, Code: "pv-copy", Source: pv.Source.Name, Offset: pv.Offset,
+			Text: fmt.Sprintf("a copy of the label of PV %s, which is at %s; --assume decides otherwise", pv.ID(), original)})
+		return true
+	})
+	for _, c := range a.ev.Copies {
+		if c.Area != nil && left[c.Area.PV] {
+			c.Slot, c.Area, c.How = scan.Carved, nil, "in a copy of a metadata area"
+		}
+	}
+}
+
+// filesystems are the formats that hold files, so that what lies in one may be a file.
+var filesystems = []string{"ext2", "ext3", "ext4", "XFS", "Btrfs", "NTFS", "exFAT", "FAT32", "FAT16", "FAT12", "VxFS"}
+
+// doubtFiles doubts carved PVs that lie within a filesystem which begins before them: they
+// may be files, in pieces, or be left over from before it.
+func (a *adder) doubtFiles() {
+	for _, pv := range a.ev.PVs {
+		if !pv.Carved() || pv.Doubt != "" {
+			continue
+		}
+		for _, s := range a.ev.Signs {
+			start, ok := s.Begins()
+			if s.Source == pv.Source && ok && !s.Backup && slices.Contains(filesystems, s.Format) && start < pv.Offset && pv.Offset-start < s.Size {
+				pv.Doubt = fmt.Sprintf("%s lies within a filesystem, %s from byte %d on: it may be a file there, or be left over from before", pv, s.Format, start)
+				a.ev.Findings = append(a.ev.Findings, scan.Finding{Severity: scan.Warning, Code: "pv-within", Source: pv.Source.Name, Offset: pv.Offset, Text: pv.Doubt})
+				break
+			}
+		}
+	}
 }
 
 func (a *adder) find(sev scan.Severity, code, source, format string, args ...any) {

@@ -39,7 +39,7 @@ func lineOf(line []byte) lineKind {
 		return only(line, closes)
 	case c == ']':
 		return only(line, closesList)
-	case c == '"', c >= '0' && c <= '9' && bytes.IndexByte(line, '=') < 0 && bytes.IndexByte(line, '{') < 0:
+	case c == '"':
 		return element
 	}
 	n := 0

@@ -172,11 +172,11 @@ func (s *searcher) backup(at int64, how How) {
 	end := s.collect(at, metadata.MaxTextSize, Backup)
 	f := &Find{Kind: Backup, Offset: at, How: how, Checksum: metadata.ChecksumAbsent.String()}
 	n, whole := grammarEnd(s.text)
-	raw := s.text[:n]
 	if !whole {
+		n = f.cut(s.text, n)
 		f.Damage = fmt.Sprintf("cut off behind its byte %d: %s", n, cmp.Or(end.why, "it goes on elsewhere, or was cut"))
-		f.cut(s.text, n)
 	}
+	raw := s.text[:n]
 	if vgSection(raw) == nil || !bytes.Contains(raw, []byte("\ncontents = \"Text Format Volume Group\"")) {
 		return // the end of a text as it stands in areas, whose trailer begins alike
 	}
@@ -188,16 +188,25 @@ func (s *searcher) fragment(at int64) {
 	s.collect(at, metadata.MaxTextSize, Fragment)
 	n := fragmentEnd(s.text)
 	f := &Find{Kind: Fragment, Offset: at, How: BySector, Checksum: metadata.ChecksumAbsent.String(), Damage: "its start is not here"}
-	f.cut(s.text, n)
-	s.foundText(f, s.text[:n])
+	s.foundText(f, s.text[:f.cut(s.text, n)])
 }
 
-// cut keeps what of a text behind its byte n may be the start of a line that goes on in
-// another block.
-func (f *Find) cut(text []byte, n int) {
-	if end := (n + blockUnit - 1) / blockUnit * blockUnit; end <= len(text) && utf8.Valid(text[n:end]) {
+// maxLine is longer than nearly all lines that lvm2 writes, in bytes.
+const maxLine = 512
+
+// cut keeps what of a text behind the whole lines up to byte n may be the start of a line
+// that goes on in another block, and gives the byte behind the lines before it. When the
+// first line that is not lvm2's stands near the start of a block, the one before goes over
+// into that block, and only seems to be whole.
+func (f *Find) cut(text []byte, n int) int {
+	end := (n + blockUnit - 1) / blockUnit * blockUnit
+	if start := n / blockUnit * blockUnit; end-n > maxLine && start > 0 && bytes.IndexByte(text[n:], '\n') >= 0 {
+		end, n = start, bytes.LastIndexByte(text[:start], '\n')+1
+	}
+	if end <= len(text) && utf8.Valid(text[n:end]) {
 		f.Cut = string(text[n:end])
 	}
+	return n
 }
 
 // devices looks at a list of devices that LVM2 has written.

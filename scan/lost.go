@@ -105,8 +105,8 @@ func (s *sourceScan) elsewhere(pv *PV, headers []lostArea) {
 func (s *sourceScan) doubtUnlisted() {
 	for _, pv := range s.pvs {
 		switch {
-		case !pv.unlisted:
-		case pv.Label.DeviceSize > s.src.Dev.Size()-pv.Offset:
+		case !pv.unlisted && !pv.Carved():
+		case pv.Label != nil && pv.Label.DeviceSize > s.src.Dev.Size()-pv.Offset:
 			pv.Doubt = cmp.Or(pv.Doubt, fmt.Sprintf("%s: the PV that a label tells of there does not fit in", pv))
 		case !slices.ContainsFunc(s.copies, func(c *Copy) bool {
 			return c.Area != nil && c.Area.PV == pv && (c.Slot == Committed || c.Slot == Ignored) && c.Checksum == metadata.ChecksumValid

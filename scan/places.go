@@ -8,6 +8,9 @@ import (
 // carved is where a PV lies that only a search of the whole surface has found.
 const carved = "found by carving"
 
+// Carved tells whether nothing but a search of the whole surface has led to the PV.
+func (p *PV) Carved() bool { return p.Where == carved }
+
 // withPlaces adds the places that a search of the whole surface has found to the containers.
 func (s *sourceScan) withPlaces(list []container) []container {
 	if s.places == nil {
@@ -31,7 +34,7 @@ func (s *sourceScan) withPlaces(list []container) []container {
 // bytes need not follow each other, or be left over from another time.
 func (s *sourceScan) doubtCarved() {
 	for _, pv := range s.pvs {
-		if pv.Where != carved || pv.Doubt != "" {
+		if !pv.Carved() || pv.Doubt != "" {
 			continue
 		}
 		for _, o := range s.pvs {
