@@ -33,7 +33,10 @@ func (o opener) volume(v *activate.Volume) block.Device {
 		t.segs = append(t.segs, segment{off: s.Off, dev: o.target(s)})
 	}
 	o[v] = t
-	return t
+	if len(t.segs) == 1 && t.segs[0].dev.Size() == t.size { // the usual case needs no table
+		o[v] = t.segs[0].dev
+	}
+	return o[v]
 }
 
 // target opens one segment of a table.

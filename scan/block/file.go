@@ -214,6 +214,6 @@ func (f *File) next(lo, hi int64) Extent {
 // uncut says whether the file still has its size: a file that was cut has no data behind
 // its new end, but no zeros either.
 func (f *File) uncut() bool {
-	info, err := f.f.Stat()
-	return err == nil && info.Size() >= f.size
+	end, err := seekEnd(f.f)
+	return err == nil && end >= f.size
 }

@@ -51,6 +51,9 @@ func seekData(f *os.File, off int64) (int64, error) { return seek(f, off, unix.S
 // seekHole is the first byte of a hole at or behind off; the end of the file is one.
 func seekHole(f *os.File, off int64) (int64, error) { return seek(f, off, unix.SEEK_HOLE) }
 
+// seekEnd is the size of the file as it is now.
+func seekEnd(f *os.File) (int64, error) { return seek(f, 0, unix.SEEK_END) }
+
 func seek(f *os.File, off int64, whence int) (int64, error) {
 	conn, err := f.SyscallConn()
 	if err != nil {

@@ -26,6 +26,9 @@ func NewOverlay(dev Device, marks []Extent) (Device, error) {
 		}
 		end = m.End()
 	}
+	if len(marks) == 0 {
+		return dev, nil
+	}
 	return &overlay{dev, marks}, nil
 }
 

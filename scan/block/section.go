@@ -25,6 +25,9 @@ func NewSection(dev Device, off, n int64, why string) Device {
 	if lo == 0 && hi == n && n == dev.Size() {
 		return dev
 	}
+	if in, ok := dev.(*section); ok && hi-lo == n && hi <= in.have { // a window in a window
+		dev, lo, hi = in.dev, lo+in.base, hi+in.base
+	}
 	return &section{dev: dev, base: lo, have: hi - lo, all: n, why: why}
 }
 
