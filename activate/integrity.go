@@ -12,7 +12,7 @@ import (
 // perhaps a journal whose blocks supersede those of the data. Data lies where it would lie
 // without. Source: lib/integrity/integrity.c, drivers/md/dm-integrity.c.
 type Integrity struct {
-	Data       Input
+	Data       Input                 // where tags are among it all of the LV that holds both
 	Meta       *Volume               // nil: the text has lost it
 	Superblock *integrity.Superblock // nil: nothing can be checked
 	Journal    []integrity.Entry     // by Off
@@ -41,13 +41,19 @@ func (p *planner) integrity(lv *metadata.LV, s *metadata.Segment, n int64, above
 	if err != nil {
 		return nil, err
 	}
-	if m.Metadata == "" {
-		return nil, fmt.Errorf("integrity with its tags among the data is not read by this version of lvrescue")
-	}
 	t := Integrity{Data: p.leg(metadata.Area{Name: m.Origin}, n, above)}
+	among := m.Metadata == ""
+	if among {
+		m.Metadata = m.Origin
+	}
 	err = p.integrityMeta(&t, m, n, above)
-	if err == nil {
+	switch {
+	case err == nil && among == (t.Superblock.Interleave > 0):
 		return t, nil
+	case err == nil:
+		return nil, fmt.Errorf("%s: whether its tags are among the data, text and superblock do not agree", lv.Name)
+	case among:
+		return nil, fmt.Errorf("its tags are among the data, so that without the superblock nothing can be found: %w", err)
 	}
 	if m.Mode == "J" {
 		t.Doubt = fmt.Sprintf("what stood in the journal of %s and not in its place yet is not known: %v", lv.Name, err)

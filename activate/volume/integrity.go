@@ -16,8 +16,43 @@ func (o opener) integrity(t activate.Integrity, n int64) block.Device {
 		return block.NewDoubtful(data, t.Doubt)
 	case t.Superblock == nil:
 		return data
+	case t.Superblock.Interleave > 0:
+		data = &interleaved{o.volume(t.Meta), t.Superblock, n}
 	}
 	return &verified{replayed{data, o.volume(t.Meta), t.Journal, t.Superblock.BlockSize}, *t.Superblock}
+}
+
+// interleaved is data with tags among it.
+type interleaved struct {
+	dev  block.Device
+	sb   *integrity.Superblock
+	size int64
+}
+
+func (d *interleaved) Size() int64 { return d.size }
+
+// pieces gives the bytes [lo, hi) interleave by interleave.
+func (d *interleaved) pieces(lo, hi int64) iter.Seq[piece] {
+	return func(yield func(piece) bool) {
+		for lo < hi {
+			at, n := d.sb.DataOffset(lo)
+			n = min(n, hi-lo)
+			if !yield(piece{lo, n, d.dev, at}) {
+				return
+			}
+			lo += n
+		}
+	}
+}
+
+// ReadAt implements io.ReaderAt.
+func (d *interleaved) ReadAt(p []byte, off int64) (int, error) {
+	return pieces(d.pieces).readAt(d.size, p, off)
+}
+
+// Extents implements block.Device.
+func (d *interleaved) Extents(off, n int64) iter.Seq[block.Extent] {
+	return pieces(d.pieces).extents(d.size, off, n)
 }
 
 // replayed is data over which the blocks of a journal are laid.
@@ -124,6 +159,9 @@ func (d *verified) readBlocks(p []byte, off int64) (int, error) {
 	bs := d.sb.BlockSize
 	lo := off / bs * bs
 	hi := min((off+int64(len(p))+bs-1)/bs*bs, lo+verifySize)
+	if d.sb.Interleave > 0 { // tags of the next interleave stand elsewhere
+		hi = min(hi, (lo/d.sb.Interleave+1)*d.sb.Interleave)
+	}
 	buf := p
 	if lo != off || hi-lo > int64(len(p)) {
 		buf = make([]byte, hi-lo)

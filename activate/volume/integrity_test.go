@@ -192,3 +192,35 @@ func BenchmarkIntegrity(b *testing.B) {
 		}
 	}
 }
+
+// TestTagsAmongTheData flips a bit in the middle of each LV of which the tags stand among the
+// data: the block is refused, and nothing else.
+func TestTagsAmongTheData(t *testing.T) {
+	c := fixtures.Open(t, "integrity-tags")
+	for _, key := range []string{"vgt/small", "vgt/large", "vgt/bits", "vgt/calm"} {
+		t.Run(key[4:], func(t *testing.T) {
+			p, dev := found(t, c, key)
+			healthy := content(t, dev)
+			target := p.Root.Segments[0].Target.(activate.Integrity)
+			const off = 300 << 12
+			at, _ := target.Superblock.DataOffset(off)
+			undo := under(t, activate.Input{Volume: target.Meta}).change(t, at, 1, func(b []byte) { b[0] ^= 1 })
+			_, dev = found(t, c, key)
+			got := make([]byte, dev.Size())
+			var bad []block.Extent
+			require.NoError(t, block.ReadRange(dev, got, 0, func(e block.Extent) {
+				if e.State == block.Bad {
+					bad = append(bad, e)
+				}
+			}))
+			require.Equal(t, []block.Extent{{Off: off, Len: target.Superblock.BlockSize, State: block.Bad, Why: WrongChecksum}}, bad)
+			copy(got[off:], healthy[off:][:target.Superblock.BlockSize])
+			require.Equal(t, healthy, got)
+			undo()
+
+			under(t, activate.Input{Volume: target.Meta}).change(t, 0, 512, func(b []byte) { clear(b) })
+			_, dev = found(t, c, key)
+			require.Equal(t, dev.Size(), block.Summarise(dev).Bad, "without the superblock nothing can be found")
+		})
+	}
+}

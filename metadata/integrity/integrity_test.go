@@ -259,6 +259,10 @@ func FuzzMetadata(f *testing.F) {
 	for _, sections := range []uint32{1, 3} {
 		w := newWriter(sections)
 		f.Add(w.device)
+		among := bytes.Clone(w.device)
+		among[offInterleave] = 3
+		binary.LittleEndian.PutUint64(among[offDataSectors:], 1<<53)
+		f.Add(among)
 		for i := range 4 * int64(sections) {
 			w.commit(byte(i), false, i, 7)
 		}
@@ -271,6 +275,13 @@ func FuzzMetadata(f *testing.F) {
 		}
 		require.Positive(t, s.MetadataSize())
 		require.LessOrEqual(t, s.Tagged, s.DataSize)
+		if s.Interleave > 0 {
+			first, n := s.DataOffset(0)
+			last, _ := s.DataOffset(s.DataSize - 1)
+			require.Positive(t, n)
+			require.GreaterOrEqual(t, last-first, s.DataSize-1)
+			require.Less(t, s.TagOffset((s.DataSize-1)/s.BlockSize), last)
+		}
 		entries, err := s.ReadJournal(bytes.NewReader(b))
 		if err != nil {
 			return
