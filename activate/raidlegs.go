@@ -98,9 +98,9 @@ func (a *array) choose() {
 	}
 }
 
-// outvote drops superblocks that are as fresh as the others and yet give another geometry:
-// they have no checksum, but the kernel writes the same to all legs at once. Where no side has
-// more, nothing is certain.
+// outvote drops superblocks that are as fresh as the others, or were written last, and yet give
+// another geometry: they have no checksum, but the kernel writes the same to all legs. Where no
+// side has more, nothing is certain.
 func (a *array) outvote() {
 	votes := map[string]int{}
 	geometry := func(l *raidLeg) string {
@@ -116,7 +116,7 @@ func (a *array) outvote() {
 	}
 	var equals []*raidLeg
 	for _, l := range a.legs {
-		if l.sb != nil && l.sb.Events == a.fresh.sb.Events {
+		if l.sb != nil && l.sb.Events+1 >= a.fresh.sb.Events {
 			equals = append(equals, l)
 			votes[geometry(l)] += 2
 			if l.sb.Layout == a.asked && (l.sb.DataOffset == 0 || a.moved) { // the text decides between as many
@@ -124,7 +124,9 @@ func (a *array) outvote() {
 			}
 		}
 	}
-	slices.SortStableFunc(equals, func(x, y *raidLeg) int { return votes[geometry(y)] - votes[geometry(x)] })
+	slices.SortStableFunc(equals, func(x, y *raidLeg) int {
+		return cmp.Or(votes[geometry(y)]-votes[geometry(x)], cmp.Compare(y.sb.Events, x.sb.Events))
+	})
 	a.fresh = equals[0]
 	for _, l := range equals {
 		switch g := geometry(l); {
@@ -201,6 +203,7 @@ func (a *array) judge() {
 			a.doubt = fmt.Sprintf("%s and %s each say that the other failed: both were written alone", a.fresh.name, l.name)
 		}
 	}
+	a.contest()
 	a.readBitmap()
 	for _, l := range a.order {
 		switch {
@@ -216,6 +219,26 @@ func (a *array) judge() {
 		}
 	}
 	a.judgeSync()
+}
+
+// contest doubts a freshest superblock that stands against as many legs or more: those that
+// went on without others called them failed. Of a mirror without its superblock samples tell
+// whether it is against.
+func (a *array) contest() {
+	with, against := 0, 0
+	for _, l := range a.order {
+		switch {
+		case l.sb != nil && a.fresh.sb.Failed.Has(l.sb.Position) || l.image == nil || missingPV(l.image, map[*Volume]bool{}):
+		case l.sb == nil && (l.stale != "" || l.rebuild || a.layout.Level != 1 || a.alike(l)):
+		case l.sb != nil && l.stale == "":
+			with++
+		default:
+			against++
+		}
+	}
+	if against >= with {
+		a.doubt = fmt.Sprintf("%s is at event %d, and calls none of %d legs failed that are far behind it or hold something else", a.fresh.name, a.fresh.sb.Events, against)
+	}
 }
 
 // behind tells why a leg has missed writes that others have got; "" when it has not. A
@@ -361,15 +384,14 @@ func (l *raidLeg) trusted() bool { return l.image != nil && len(l.marks) == 0 }
 // judgeSync looks at what of the array has not been in sync. Where copies may differ, the
 // kernel reads the first leg that is in sync, and copies it to the others (drivers/md/raid1.c).
 func (a *array) judgeSync() {
-	sb := a.fresh.sb
 	const why = "the array was not in sync here when it was last used"
 	var spans []span
-	if sb.ResyncOffset != dmraid.Whole {
+	if synced := a.syncedTo(); synced != dmraid.Whole {
 		if a.layout.Spreads() {
-			a.unsynced = []block.Extent{{Off: sb.ResyncOffset, Len: math.MaxInt64 - sb.ResyncOffset, State: block.Doubtful, Why: why}}
+			a.unsynced = []block.Extent{{Off: synced, Len: math.MaxInt64 - synced, State: block.Doubtful, Why: why}}
 			return
 		}
-		spans = from(a.onLegs(sb.ResyncOffset, sb.ResyncOffset+1).lo)
+		spans = from(a.onLegs(synced, synced+1).lo)
 	}
 	if a.layout.Copies() > 1 {
 		a.markCopies(why, spans)
@@ -385,6 +407,17 @@ func (a *array) judgeSync() {
 	for _, d := range spans {
 		a.unsynced = append(a.unsynced, block.Extent{Off: d.lo, Len: d.hi - d.lo, State: block.Doubtful, Why: why})
 	}
+}
+
+// syncedTo is up to where all superblocks that are as fresh as can be call the array in sync.
+func (a *array) syncedTo() int64 {
+	to := a.fresh.sb.ResyncOffset
+	for _, l := range a.order {
+		if l.sb != nil && l.sb.Events+1 >= a.fresh.sb.Events {
+			to = min(to, l.sb.ResyncOffset)
+		}
+	}
+	return to
 }
 
 // inSync tells whether a leg was in sync when the array was last used, as far as is known:

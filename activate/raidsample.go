@@ -102,6 +102,24 @@ func (a *array) sampleSpread(legs []block.Device) error {
 	return nil
 }
 
+// alike tells whether samples of a leg of raid1 are those of the freshest, where both can be
+// read.
+func (a *array) alike(l *raidLeg) bool {
+	if a.fresh.image == nil {
+		return true
+	}
+	x, y := a.open(l.image), a.open(a.fresh.image)
+	bx, by := make([]byte, sampleSize), make([]byte, sampleSize)
+	for row := int64(0); row < a.size/sampleSize; row += max(a.size/sampleSize/sampleCount, 1) {
+		n, _ := x.ReadAt(bx, a.dataOffset+row*sampleSize)
+		m, _ := y.ReadAt(by, a.dataOffset+row*sampleSize)
+		if n == sampleSize && m == sampleSize && !bytes.Equal(bx, by) {
+			return false
+		}
+	}
+	return true
+}
+
 // fits tells whether parity or copies agree in one row of chunks.
 func fits(l dmraid.Layout, row int64, chunks [][]byte) bool {
 	if l.Copies() > 1 {

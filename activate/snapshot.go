@@ -135,18 +135,24 @@ func (p *planner) readStore(t *Snapshot, m metadata.Snapshot, n int64) error {
 	t.List = exstore.ReadList(cow, t.StoreSize, t.ChunkSize, (n-1)/t.ChunkSize+1)
 	doubt := storeDoubt(cow, t.ChunkSize, t.List.Areas)
 	switch {
-	case h.New && t.List.Exceptions == 0: // nothing was stored yet, whatever lies there
+	case h.New && t.List.Exceptions == 0 && t.List.Missing == "": // nothing was stored yet
 		t.List = &exstore.List{}
+	case h.New && t.List.Exceptions == 0:
+		t.List, err = &exstore.List{}, fmt.Errorf("it is all zeros, though something follows that is no list")
 	case h.New:
 		err = fmt.Errorf("it is all zeros, though a list follows")
 	}
 	switch {
+	case err != nil && h.New && t.List.Exceptions == 0:
+		doubt = err.Error()
 	case err != nil && t.List.Exceptions == 0:
 		return err
 	case t.List.Missing != "" && t.List.Exceptions == 0:
 		return fmt.Errorf("%s", t.List.Missing)
 	case err != nil:
 		doubt = fmt.Sprintf("the header of its exception store is lost (%v); the chunk size is taken from LVM's metadata", err)
+	case !h.New && t.ChunkSize != m.ChunkSize*block.SectorSize:
+		doubt = fmt.Sprintf("the header of its exception store says chunks of %d bytes, LVM's metadata says %d", t.ChunkSize, m.ChunkSize*block.SectorSize)
 	case t.List.Conflict != "":
 		doubt = "its exception store contradicts itself: " + t.List.Conflict
 	}

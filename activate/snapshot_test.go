@@ -31,7 +31,7 @@ func snapshotVG(storeKey string) (*rebuild.VG, []image) {
 		lv("origin", seg("striped", 0, 2, 0, "pv0", 0)),
 		lv("snap", seg("striped", 0, 3, 0, "pv1", 0)),
 		with(lv("snapshot0", seg("snapshot", 0, 2, 0)), "chunk_size", 1, "origin", "origin", storeKey, "snap"))
-	store(disks[1], 1, 2, 2, 3, 4)
+	store(disks[1], 1, 2, 2, 3, 3)
 	return vg, disks
 }
 
@@ -54,7 +54,7 @@ func TestSnapshot(t *testing.T) {
 		{name: "by the name that only the text has", kind: plain, lv: "snapshot0", want: "AABBAAAAAAAAAAAA"},
 		{
 			name: "invalidated", kind: plain, lv: "snap", want: "aaBBaaaaaaaaaaaa",
-			spoil: func(t *testing.T, vg *rebuild.VG, disks []image) { store(disks[1], 0, 2, 2, 3, 4) },
+			spoil: func(t *testing.T, vg *rebuild.VG, disks []image) { store(disks[1], 0, 2, 2, 3, 3) },
 			notes: "snap: the snapshot was invalidated; only the 2 chunks in its store are sure",
 			why:   "snapshot snap was invalidated, its store being full or failed: what origin has overwritten since is not kept",
 		}, {
@@ -95,7 +95,7 @@ func TestSnapshot(t *testing.T) {
 		}, {
 			name: "a copy is lost", kind: plain, lv: "snap", want: "AAB.AAAAAAAAAAAA",
 			spoil: func(t *testing.T, vg *rebuild.VG, disks []image) {
-				spoil(t, vg.PVs[1], 4*512, 512, block.Bad, "scratch")
+				spoil(t, vg.PVs[1], 3*512, 512, block.Bad, "scratch")
 			},
 			why: "scratch",
 		}, {
@@ -121,7 +121,7 @@ func TestSnapshot(t *testing.T) {
 			notes: "snap: is being merged into origin; 2 chunks are still to be merged, and are read from the store",
 		}, {
 			name: "failed while merging", kind: merged, lv: "origin", want: "AAbbAAAAAAAAAAAA",
-			spoil: func(t *testing.T, vg *rebuild.VG, disks []image) { store(disks[1], 0, 2, 2, 3, 4) },
+			spoil: func(t *testing.T, vg *rebuild.VG, disks []image) { store(disks[1], 0, 2, 2, 3, 3) },
 			notes: "snap: failed while it was merged into origin; 2 chunks were not merged",
 			why:   "snapshot snap failed while it was merged into origin",
 		}, {

@@ -141,6 +141,9 @@ func (r *reader) end(b []byte, off int64) {
 // reserved tells the header's chunk and those of the areas.
 func (r *reader) reserved(chunk int64) bool { return chunk == 0 || chunk%(r.perArea+1) == 1 }
 
+// ordinal is how many chunks for data lie before a chunk of the store.
+func (r *reader) ordinal(chunk int64) int64 { return chunk - 2 - (chunk-1)/(r.perArea+1) }
+
 // miss notes the first reason why exceptions may be missing.
 func (r *reader) miss(format string, args ...any) {
 	if r.list.Missing == "" {
@@ -156,6 +159,9 @@ func (r *reader) index() {
 		if r.found[i].new == r.found[i-1].new {
 			r.conflict("chunk %d of the store is given as the copy of chunk %d and of chunk %d", r.found[i].new, r.found[i-1].old, r.found[i].old)
 		}
+	}
+	if n := len(r.found); n > 0 && r.list.Missing == "" && r.ordinal(r.found[n-1].new) >= int64(n) {
+		r.conflict("%d exceptions have copies up to chunk %d of the store: the kernel leaves no chunk out", n, r.found[n-1].new)
 	}
 	slices.SortFunc(r.found, func(a, b exception) int { return cmp.Compare(a.old, b.old) })
 	for i, e := range r.found {

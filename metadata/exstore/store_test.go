@@ -88,8 +88,11 @@ func TestReadList(t *testing.T) {
 		{name: "empty", chunks: 40, want: List{Areas: 1}},
 		{name: "no room for an area", chunks: 1, want: List{}},
 		{
-			name: "runs are joined, whatever their order", chunks: 40, exceptions: []uint64{7, 3, 5, 9, 6, 2, 8, 4},
-			want: List{Runs: []Run{{5, 9, 1}, {6, 2, 3}}, Exceptions: 4, Areas: 1},
+			name: "runs are joined, whatever their order", chunks: 40, exceptions: []uint64{7, 3, 5, 5, 6, 2, 8, 4},
+			want: List{Runs: []Run{{5, 5, 1}, {6, 2, 3}}, Exceptions: 4, Areas: 1},
+		}, {
+			name: "chunks of the store left out", chunks: 40, exceptions: []uint64{7, 3, 5, 9, 6, 2, 8, 4},
+			want: List{Runs: []Run{{5, 9, 1}, {6, 2, 3}}, Exceptions: 4, Areas: 1, Conflict: "4 exceptions have copies up to chunk 9 of the store: the kernel leaves no chunk out"},
 		}, {
 			name: "a full area is followed by another", chunks: 40, exceptions: append(full, 3, 35),
 			want: List{Runs: []Run{{3, 35, 1}, {100, 2, 32}}, Exceptions: 33, Areas: 2},

@@ -152,8 +152,10 @@ func (m *Map) add(part []byte, index, originSize int64) {
 	for ; len(part) > 0; part, index = part[entrySize:], index+1 {
 		sector, seq := binary.LittleEndian.Uint64(part), binary.LittleEndian.Uint64(part[entrySeq:])
 		if seq >= m.Seq {
-			if seq != free {
+			if seq == m.Seq {
 				m.Uncommitted++
+			} else if seq != free {
+				m.fail(fmt.Errorf("entry %d (byte %d).seq_count is %d, the cache is at %d", index, sbSize+index*entrySize, seq, m.Seq))
 			}
 			continue
 		}
@@ -179,8 +181,13 @@ func (m *Map) settle() {
 		return cmp.Or(cmp.Compare(a.Block, b.Block), cmp.Compare(b.Seq, a.Seq))
 	})
 	kept := m.Entries[:0]
-	for _, e := range m.Entries {
+	var before Entry
+	for i, e := range m.Entries {
 		last := len(kept) - 1
+		if i > 0 && before.Block == e.Block && before.Seq == e.Seq { // the kernel refuses the whole cache
+			m.fail(fmt.Errorf("two entries are of block %d with sequence number %d", e.Block, e.Seq))
+		}
+		before = e
 		switch {
 		case last < 0 || kept[last].Block != e.Block:
 			kept = append(kept, e)

@@ -83,11 +83,12 @@ func TestEntries(t *testing.T) {
 	}{
 		{name: "none"},
 		{name: "sorted by block", entries: []entry{{8, 1}, {2, 9}}, want: []writecache.Entry{{Block: 1, Index: 1, Seq: 9}, {Block: 4, Index: 0, Seq: 1}}},
-		{name: "not committed", entries: []entry{{8, 10}, {2, 11}, {4, 9}}, want: []writecache.Entry{{Block: 2, Index: 2, Seq: 9}}, uncommitted: 2},
+		{name: "not committed", entries: []entry{{8, 10}, {2, 10}, {4, 9}}, want: []writecache.Entry{{Block: 2, Index: 2, Seq: 9}}, uncommitted: 2},
+		{name: "from the future", entries: []entry{{8, 11}, {2, 9}}, want: []writecache.Entry{{Block: 1, Index: 1, Seq: 9}}, err: "entry 0 (byte 64).seq_count is 11, the cache is at 10"},
 		{name: "the newest of one block", entries: []entry{{8, 3}, {8, 5}, {8, 4}}, want: []writecache.Entry{{Block: 4, Index: 1, Seq: 5}}},
 		{name: "one not committed does not hide an older one", entries: []entry{{8, 3}, {8, 10}}, want: []writecache.Entry{{Block: 4, Index: 0, Seq: 3}}, uncommitted: 1},
-		{name: "two of one number", entries: []entry{{8, 3}, {8, 5}, {8, 5}}, want: []writecache.Entry{{Block: 4, Index: writecache.Disputed, Seq: 5}}},
-		{name: "two old ones of one number", entries: []entry{{8, 3}, {8, 5}, {8, 3}}, want: []writecache.Entry{{Block: 4, Index: 1, Seq: 5}}},
+		{name: "two of one number", entries: []entry{{8, 3}, {8, 5}, {8, 5}}, want: []writecache.Entry{{Block: 4, Index: writecache.Disputed, Seq: 5}}, err: "two entries are of block 4 with sequence number 5"},
+		{name: "two old ones of one number", entries: []entry{{8, 3}, {8, 5}, {8, 3}}, want: []writecache.Entry{{Block: 4, Index: 1, Seq: 5}}, err: "sequence number 3"},
 		{name: "the last block", entries: []entry{{18, 1}}, want: []writecache.Entry{{Block: 9, Index: 0, Seq: 1}}},
 		{name: "behind the last block", entries: []entry{{20, 1}, {2, 1}}, want: []writecache.Entry{{Block: 1, Index: 1, Seq: 1}}, err: "entry 0 (byte 64).original_sector is 20, no block of an origin of 10240 bytes"},
 		{name: "within a block", entries: []entry{{3, 1}}, err: "original_sector is 3"},
@@ -176,7 +177,7 @@ func TestManyEntriesOfThreeBlocks(t *testing.T) {
 		}
 		m, err := read(b, 10240)
 		require.NoError(t, err)
-		require.NoError(t, m.Err)
+		require.ErrorContains(t, m.Err, "two entries are of block 0")
 		require.Len(t, m.Entries, 3)
 		for block, e := range m.Entries {
 			require.Equal(t, writecache.Entry{Block: int64(block), Index: want[block], Seq: (entries - 1) / 6}, e)
