@@ -122,7 +122,7 @@ func TestThinTruthWithEachMetadataBlockDamaged(t *testing.T) {
 		meta = p.Root.Segments[0].Target.(activate.Thin)
 	}
 	disk := under(t, meta.Metadata)
-	lost := 0
+	worse := 0
 	for at := int64(0); at < meta.MetadataSize; at += btree.BlockSize {
 		used := false
 		undo := disk.change(t, at, btree.BlockSize, func(b []byte) {
@@ -135,13 +135,13 @@ func TestThinTruthWithEachMetadataBlockDamaged(t *testing.T) {
 			}
 			dev := Open(planned(t, vg, name))
 			requireNoLie(t, healthy[name], dev)
-			if block.Summarise(dev).Bad > 0 {
-				lost++
+			if totals := block.Summarise(dev); totals.Bad+totals.Doubtful > 0 {
+				worse++
 			}
 		}
 		undo()
 	}
-	require.Equal(t, 6, lost, "superblock and root cost both LVs, each tree its own")
+	require.Equal(t, 6, worse, "superblock and root put both LVs in doubt, each tree its own")
 }
 
 func TestThinPoolThatLVM2Refuses(t *testing.T) {
