@@ -8,22 +8,21 @@ import (
 	"github.com/lvrescue/lvrescue/rebuild"
 )
 
-// SalvageThin makes all plans of a VG read its thin pools as if their metadata were damaged:
-// every block of it is looked at. It is to be called before anything is planned.
-func SalvageThin(vg *rebuild.VG) { vg.Once(alwaysSalvage{}, func() any { return true }) }
-
-type alwaysSalvage struct{}
+// ThinModes are the ways to read thin pools: by their trees, and by all that is left of the
+// metadata only when these are damaged; always by all that is left; and by leaves with a
+// wrong checksum too.
+var ThinModes = []string{"auto", "salvage", "guess"}
 
 // findDevice finds the tree of a thin device: where the superblock and each node on the way
 // is intact, by them; else among all that is left of the pool's metadata.
 func (p *planner) findDevice(t *Thin, lv *metadata.LV, pool *thinPool) error {
 	err := pool.err
 	if err == nil {
-		if err = p.intact(t, pool); err == nil && t.Root != 0 && p.vg.Once(alwaysSalvage{}, func() any { return false }) == false {
+		if err = p.intact(t, pool); err == nil && t.Root != 0 && !p.always() {
 			return nil
 		}
 	}
-	if err == nil && t.Root == 0 {
+	if err == nil && t.Root == 0 && !p.always() {
 		return fmt.Errorf("the metadata of pool %s has no thin device %d: it was deleted there, or not made yet", pool.lv.Name, t.DeviceID)
 	}
 	found, salvageErr := p.salvagePool(pool)
@@ -67,6 +66,9 @@ func (p *planner) intact(t *Thin, pool *thinPool) error {
 	return nil
 }
 
+// always tells whether pools are salvaged that are intact, too.
+func (p *planner) always() bool { return p.vg.Thin == ThinModes[1] || p.vg.Thin == ThinModes[2] }
+
 // salvaged is what Once keeps of a pool.
 type salvaged struct {
 	pool *salvage.Pool
@@ -77,20 +79,32 @@ type salvaged struct {
 func (p *planner) salvagePool(pool *thinPool) (*salvage.Pool, error) {
 	type key struct{ pool string }
 	s := p.vg.Once(key{pool.lv.Name}, func() any {
-		hints := salvage.Hints{ChunkSize: pool.chunk, TransactionID: uint64(pool.fields.TransactionID), Devices: p.thinDevices(pool.lv.Name)}
+		hints := salvage.Hints{
+			ChunkSize: pool.chunk, TransactionID: uint64(pool.fields.TransactionID),
+			Devices: map[uint32]uint64{}, Guess: p.vg.Thin == ThinModes[2],
+		}
+		for id, lv := range thinLVs(p.vg, pool.lv.Name) {
+			hints.Devices[id] = lv.made
+		}
 		found, err := salvage.Run(holeReader{p.open(pool.metadata)}, pool.metadata.Size, hints)
 		return salvaged{found, err}
 	}).(salvaged)
 	return s.pool, s.err
 }
 
-// thinDevices lists the thin devices that the VG has in a pool, and when each was made.
-func (p *planner) thinDevices(pool string) map[uint32]uint64 {
-	devices := map[uint32]uint64{}
-	for _, lv := range p.vg.Meta.LVs {
+// thinLV is an LV of a pool.
+type thinLV struct {
+	lv   *metadata.LV
+	made uint64 // the pool's transaction
+}
+
+// thinLVs lists the thin LVs that the VG has in a pool, by device id.
+func thinLVs(vg *rebuild.VG, pool string) map[uint32]thinLV {
+	devices := map[uint32]thinLV{}
+	for _, lv := range vg.Meta.LVs {
 		for _, s := range lv.Segments {
 			if f, err := s.Thin(); err == nil && f.Pool == pool {
-				devices[uint32(f.DeviceID)] = uint64(f.TransactionID)
+				devices[uint32(f.DeviceID)] = thinLV{lv, uint64(f.TransactionID)}
 			}
 		}
 	}

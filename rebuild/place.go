@@ -18,6 +18,7 @@ type VG struct {
 	Meta    *metadata.VG
 	PVs     []*PV  // in the order of the text
 	Doubt   string // why the whole version is doubtful; "" when it is not
+	Thin    string // how thin pools are read: see activate.ThinModes
 
 	Findings []scan.Finding
 
@@ -97,6 +98,9 @@ func (g *Group) At(v *Version) *VG {
 		v = g.Current
 	}
 	vg := &VG{Group: g, Version: v, Meta: v.Meta}
+	if g.result != nil {
+		vg.Thin = g.result.thin
+	}
 	switch {
 	case v == g.Current:
 		vg.Doubt = g.Doubt

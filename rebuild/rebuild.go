@@ -21,6 +21,7 @@ type Options struct {
 	Assume  []Assume // PVs placed by hand
 	Without []string // PV UUIDs, or source names, that are left out
 	Matched []Match  // PVs placed by what was found out about them
+	Thin    string   // how thin pools are read: see activate.ThinModes
 	Strict  bool     // extents that may have been used again since a version are bad, not doubtful
 }
 
@@ -38,6 +39,7 @@ type Result struct {
 	Findings []scan.Finding
 
 	strict   bool
+	thin     string
 	matched  []Match
 	evidence *scan.Evidence // without what the user left out
 }
@@ -71,7 +73,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{strict: opt.Strict, matched: opt.Matched, evidence: ev}
+	r := &Result{strict: opt.Strict, thin: opt.Thin, matched: opt.Matched, evidence: ev}
 	r.Findings = append(r.Findings, ev.Findings...)
 	byID := map[metadata.ID]*Group{}
 	versions := map[*scan.Content]*Version{}

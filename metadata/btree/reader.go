@@ -15,6 +15,8 @@ type Reader struct {
 	src    io.ReaderAt
 	blocks uint64
 
+	accept map[uint64]bool // see Accept
+
 	mu    sync.Mutex
 	nodes map[uint64]*Node
 	queue []uint64 // of nodes, as a ring in the order of their coming
@@ -25,6 +27,10 @@ type Reader struct {
 func NewReader(src io.ReaderAt, size int64) *Reader {
 	return &Reader{src: src, blocks: uint64(max(size, 0)) / BlockSize, nodes: map[uint64]*Node{}}
 }
+
+// Accept makes nodes of blocks whose checksums are wrong. It is to be called before blocks
+// are read.
+func (r *Reader) Accept(blocks map[uint64]bool) { r.accept = blocks }
 
 // Blocks is the number of whole blocks that the device has.
 func (r *Reader) Blocks() uint64 { return r.blocks }
@@ -72,12 +78,20 @@ func (r *Reader) Node(n uint64) (*Node, error) {
 	if err := r.raw(b, n); err != nil {
 		return nil, err
 	}
-	node, err := ParseNode(b, n)
+	node, err := r.parse(b, n)
 	if err != nil {
 		return nil, &BlockError{n, err}
 	}
 	r.keep(node)
 	return node, nil
+}
+
+func (r *Reader) parse(b []byte, n uint64) (*Node, error) {
+	if !r.accept[n] {
+		return ParseNode(b, n)
+	}
+	node := new(Node)
+	return node, node.Reset(b, n)
 }
 
 func (r *Reader) cached(n uint64) *Node {

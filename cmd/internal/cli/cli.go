@@ -61,7 +61,7 @@ devices of the system. SOURCE.map beside a source is read as its ddrescue mapfil
 	fs.StringVar(&a.unitArg, "units", "h", "sizes as lvs prints them or in bytes: `h|b`")
 	complete(root, "units", "h", "b")
 	root.AddCommand(newScan(a), newCarve(a), newLVs(a), newHistory(a), newExport(a), newServe(a), newMount(a),
-		newActivate(a), newDeactivate(a), newStatus(a), newDomain(a), newVerify(a), newGuess(a), newDemo(a), newVersion(a))
+		newActivate(a), newDeactivate(a), newStatus(a), newDomain(a), newVerify(a), newThin(a), newGuess(a), newDemo(a), newVersion(a))
 	for _, cmd := range append(root.Commands(), root) {
 		cmd.Long = reflow(cmd.Long)
 	}

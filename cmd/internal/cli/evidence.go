@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/activate/match"
 	"github.com/lvrescue/lvrescue/carve"
 	"github.com/lvrescue/lvrescue/metadata"
@@ -21,7 +23,8 @@ import (
 type evidenceFlags struct {
 	assume, without, backups, maps []string
 	caseDir                        string
-	strict                         bool // only of commands that may look at the past
+	thin                           string // how thin pools are read
+	strict                         bool   // only of commands that may look at the past
 }
 
 // addStrict adds the flag of commands that may look at the past.
@@ -34,6 +37,7 @@ func (f *evidenceFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.without, "without", nil, "leave out the PV or the source that `UUID|SOURCE` names")
 	fs.StringArrayVar(&f.backups, "backup", nil, "use an lvm2 backup or archive `FILE` as evidence")
 	fs.StringArrayVar(&f.maps, "map", nil, "a source and its ddrescue mapfile: `SOURCE=MAPFILE`")
+	fs.StringVar(&f.thin, "thin", activate.ThinModes[0], "how thin pools are read: `auto|salvage|guess`; salvage looks at all of their metadata, guess also uses leaves with wrong checksums")
 	fs.StringVar(&f.caseDir, "case", "", "use what lvrescue carve has found: the case `DIR`; without SOURCE its sources")
 }
 
@@ -51,6 +55,9 @@ func (f *evidenceFlags) args() []string {
 	if f.caseDir != "" {
 		args = append(args, "--case", f.caseDir)
 	}
+	if f.thin != "" && f.thin != activate.ThinModes[0] {
+		args = append(args, "--thin", f.thin)
+	}
 	return args
 }
 
@@ -63,6 +70,9 @@ type gathered struct {
 
 // gather scans the sources and works out what they hold.
 func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, history bool) (*gathered, error) {
+	if f.thin != "" && !slices.Contains(activate.ThinModes, f.thin) {
+		return nil, usagef("", "--thin %q: expected auto, salvage or guess", f.thin)
+	}
 	maps, err := parseMaps(f.maps)
 	if err != nil {
 		return nil, err
@@ -99,7 +109,7 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 	if err := unopened(ev); err != nil {
 		return nil, err
 	}
-	res, candidates, err := match.Build(ev, rebuild.Options{Assume: placed, Without: f.without, Strict: f.strict})
+	res, candidates, err := match.Build(ev, rebuild.Options{Assume: placed, Without: f.without, Strict: f.strict, Thin: f.thin})
 	if err != nil {
 		return nil, err
 	}

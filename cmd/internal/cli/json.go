@@ -25,23 +25,24 @@ type document struct {
 
 // reportRows is one entry of the report: a VG, or what a command did.
 type reportRows struct {
-	VG      []vgRow      `json:"vg,omitempty"`
-	PV      []pvRow      `json:"pv,omitempty"`
-	LV      []lvRow      `json:"lv,omitempty"`
-	Seg     []segRow     `json:"seg,omitempty"`
-	Version []versionRow `json:"rescue_version,omitempty"`
-	Gap     []gapRow     `json:"rescue_gap,omitempty"`
-	Kin     []kinRow     `json:"rescue_ancestry,omitempty"`
-	Change  []changeRow  `json:"rescue_change,omitempty"`
-	Domain  []domainRow  `json:"rescue_domain,omitempty"`
-	Verify  []verifyRow  `json:"rescue_verify,omitempty"`
-	Carve   []carveRow   `json:"rescue_carve,omitempty"`
-	Active  []activeRow  `json:"rescue_active,omitempty"`
-	Step    []stepRow    `json:"rescue_step,omitempty"`
-	Serve   []serveRow   `json:"rescue_export,omitempty"`
-	Mount   []mountRow   `json:"rescue_mount,omitempty"`
-	Guess   []guessRow   `json:"rescue_guess,omitempty"`
-	Text    string       `json:"rescue_text,omitempty"` // an lvm2 text
+	VG      []vgRow        `json:"vg,omitempty"`
+	PV      []pvRow        `json:"pv,omitempty"`
+	LV      []lvRow        `json:"lv,omitempty"`
+	Seg     []segRow       `json:"seg,omitempty"`
+	Version []versionRow   `json:"rescue_version,omitempty"`
+	Gap     []gapRow       `json:"rescue_gap,omitempty"`
+	Kin     []kinRow       `json:"rescue_ancestry,omitempty"`
+	Change  []changeRow    `json:"rescue_change,omitempty"`
+	Domain  []domainRow    `json:"rescue_domain,omitempty"`
+	Verify  []verifyRow    `json:"rescue_verify,omitempty"`
+	Carve   []carveRow     `json:"rescue_carve,omitempty"`
+	Active  []activeRow    `json:"rescue_active,omitempty"`
+	Thin    []thinCheckRow `json:"rescue_thin,omitempty"`
+	Step    []stepRow      `json:"rescue_step,omitempty"`
+	Serve   []serveRow     `json:"rescue_export,omitempty"`
+	Mount   []mountRow     `json:"rescue_mount,omitempty"`
+	Guess   []guessRow     `json:"rescue_guess,omitempty"`
+	Text    string         `json:"rescue_text,omitempty"` // an lvm2 text
 }
 
 type about struct {

@@ -62,13 +62,19 @@ func (p *Pool) search(h Hints) error {
 			rivals = append(rivals, c.index)
 		}
 	}
-	switch damaged := p.Counts.Unread + p.Counts.Suspect + p.Counts.Garbled; {
+	damaged := 0 // a later state was written to blocks that this one does not use
+	for b, broken := range p.survey.broken {
+		if broken && b != 0 && p.usage.of(uint64(b)) != useUsed {
+			damaged++
+		}
+	}
+	switch {
 	case p.usage == nil:
 		p.Unproven = "the pool's superblock is lost, and so is every space map that would tell its states apart: an older state may have been taken"
 		p.note("the trees with their roots at metadata blocks %d and %d were taken, of %s (0: none is left)", best.mapping, best.details, count(len(all), "choice"))
 		return nil
 	case damaged > 0:
-		p.Unproven = fmt.Sprintf("the pool's superblock is lost, and %s more of its metadata: a later state than the one taken may have been among them", count(int(damaged), "block"))
+		p.Unproven = fmt.Sprintf("the pool's superblock is lost, and %s more of its metadata: a later state than the one taken may have been among them", count(damaged, "block"))
 	case len(wanted) > 0 && !agrees:
 		p.Unproven = "the pool's superblock is lost, and no state of it that is left has the thin devices that the VG has"
 	}

@@ -32,6 +32,9 @@ type Hints struct {
 	ChunkSize     int64             // bytes
 	TransactionID uint64            // of the pool
 	Devices       map[uint32]uint64 // the transaction in which each thin device was made
+
+	// Guess uses leaves whose checksums are wrong, too, in doubt.
+	Guess bool
 }
 
 // Pool is what was found in a pool's metadata.
@@ -65,7 +68,7 @@ type Device struct {
 
 // Run looks through a metadata device of size bytes.
 func Run(src io.ReaderAt, size int64, h Hints) (*Pool, error) {
-	p := &Pool{survey: look(src, size), Devices: map[uint32]*Device{}}
+	p := &Pool{survey: look(src, size, h.Guess), Devices: map[uint32]*Device{}}
 	p.Counts = p.survey.Counts
 	if p.Counts.Nodes == 0 {
 		return nil, fmt.Errorf("none of the %d blocks of the metadata device holds a valid node of a B-tree: %d cannot be read", p.Counts.Blocks, p.Counts.Unread)
@@ -89,13 +92,19 @@ func (p *Pool) Device(id uint32) (d thin.Device, ok bool) {
 
 // doubts tells of leaves of a device why they may not be right; nil: of none.
 func (p *Pool) doubts(d *Device) func(uint64) string {
-	switch all := cmp.Or(d.Doubt, p.Unproven); {
-	case all != "":
-		return func(uint64) string { return all }
-	case len(p.rivals) > 0:
-		return p.disputed
+	all := cmp.Or(d.Doubt, p.Unproven)
+	if all == "" && len(p.rivals) == 0 && len(p.survey.suspect) == 0 {
+		return nil
 	}
-	return nil
+	return func(block uint64) string {
+		switch {
+		case all != "":
+			return all
+		case p.survey.suspect[block]:
+			return fmt.Sprintf("the checksum of metadata block %d is wrong; it was used because a guess was asked for", block)
+		}
+		return p.disputed(block)
+	}
 }
 
 // choose takes the commit that the superblock names, or looks for one.

@@ -44,9 +44,11 @@ const noHeight = -1
 type survey struct {
 	r       *btree.Reader
 	nodes   []node
-	known   []bool   // of each block: whether it is a valid block of any kind
-	indexes []uint64 // space map index blocks
-	supers  []uint64 // superblocks of metadata snapshots
+	known   []bool          // of each block: whether it is a valid block of any kind
+	broken  []bool          // of each block: whether it was something once that it is not any more
+	indexes []uint64        // space map index blocks
+	supers  []uint64        // superblocks of metadata snapshots
+	suspect map[uint64]bool // leaves whose checksums are wrong
 	Counts  Counts
 }
 
@@ -63,17 +65,18 @@ type Counts struct {
 const batch = 256
 
 // look reads every block of a device of size bytes once, on all cores.
-func look(src io.ReaderAt, size int64) *survey {
+// Suspects are nodes when guess is set.
+func look(src io.ReaderAt, size int64, guess bool) *survey {
 	r := btree.NewReader(src, size)
 	n := min(r.Blocks(), maxBlocks)
-	s := &survey{r: r, nodes: make([]node, n), known: make([]bool, n)}
+	s := &survey{r: r, nodes: make([]node, n), known: make([]bool, n), broken: make([]bool, n), suspect: map[uint64]bool{}}
 	s.Counts.Blocks = uint64(len(s.nodes))
 	var next atomic.Int64
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
-			l := looker{survey: s, buf: make([]byte, batch*btree.BlockSize)}
+			l := looker{survey: s, guess: guess, buf: make([]byte, batch*btree.BlockSize)}
 			for {
 				first := int(next.Add(batch)) - batch
 				if first >= len(s.nodes) {
@@ -85,6 +88,9 @@ func look(src io.ReaderAt, size int64) *survey {
 			defer mu.Unlock()
 			s.indexes = append(s.indexes, l.indexes...)
 			s.supers = append(s.supers, l.supers...)
+			for _, b := range l.suspect {
+				s.suspect[b] = true
+			}
 			s.Counts.Nodes += l.counts.Nodes
 			s.Counts.Unread += l.counts.Unread
 			s.Counts.Suspect += l.counts.Suspect
@@ -92,6 +98,9 @@ func look(src io.ReaderAt, size int64) *survey {
 		})
 	}
 	all.Wait()
+	if guess {
+		r.Accept(s.suspect)
+	}
 	return s
 }
 
@@ -102,6 +111,8 @@ type looker struct {
 	node    btree.Node
 	indexes []uint64
 	supers  []uint64
+	suspect []uint64
+	guess   bool // suspects are nodes
 	counts  Counts
 }
 
@@ -114,6 +125,7 @@ func (l *looker) read(src io.ReaderAt, first, n int) {
 		if got < (i+1)*btree.BlockSize {
 			if n, _ := src.ReadAt(b, int64(first+i)*btree.BlockSize); n < len(b) {
 				l.counts.Unread++
+				l.broken[first+i] = true
 				continue
 			}
 		}
@@ -133,14 +145,21 @@ func (l *looker) block(b []byte, at uint64) {
 	case ok && kind == btree.NodeBlock:
 		if l.node.Reset(b, at) != nil {
 			l.counts.Garbled++
+			l.broken[at] = true
 			return
 		}
 		l.counts.Nodes++
 		l.nodes[at] = l.describe()
 	case !ok && suspect(&l.node, b, at, uint64(len(l.nodes))):
 		l.counts.Suspect++
+		l.broken[at] = true
+		l.suspect = append(l.suspect, at)
+		if l.guess {
+			l.nodes[at] = l.describe()
+		}
 	case !ok && at != 0 && !zeros(b):
 		l.counts.Garbled++
+		l.broken[at] = true
 	}
 }
 

@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/lvrescue/lvrescue/cmd/internal/render"
+	"github.com/lvrescue/lvrescue/metadata/thin"
+)
+
+// thinCheckRow is what thin check found of a pool, in --json.
+type thinCheckRow struct {
+	Pool        string          `json:"lv_name"`
+	Superblock  string          `json:"superblock"` // "intact", or what is wrong with it
+	Transaction uint64          `json:"transaction_id"`
+	InVG        int64           `json:"vg_transaction_id"`
+	Blocks      uint64          `json:"metadata_blocks"`
+	Nodes       uint64          `json:"nodes"`
+	Unread      uint64          `json:"unread"`
+	Notes       []string        `json:"notes"`
+	Damaged     []damagedRow    `json:"damaged"`
+	Devices     []thinDeviceRow `json:"devices"`
+}
+
+type damagedRow struct {
+	Block  uint64 `json:"metadata_block"`
+	Offset int64  `json:"offset"` // bytes, in the metadata
+	Text   string `json:"text"`
+}
+
+type thinDeviceRow struct {
+	ID       uint32   `json:"thin_id"`
+	LV       string   `json:"lv_name,omitempty"`
+	Mapped   uint64   `json:"mapped"`
+	Known    *uint64  `json:"remembered"` // null when the pool does not tell
+	Doubtful uint64   `json:"doubtful"`
+	Lost     uint64   `json:"lost_blocks"` // of which nothing is known
+	Notes    []string `json:"notes"`
+}
+
+func (a *app) thinCheck(p *thinShown) error {
+	row := thinCheckRow{Pool: p.vg.Meta.Name + "/" + p.LV.Name, Superblock: "intact", Transaction: p.found.TransactionID, InVG: p.Fields.TransactionID,
+		Blocks: p.found.Counts.Blocks, Nodes: p.found.Counts.Nodes, Unread: p.found.Counts.Unread, Notes: list(p.found.Notes), Damaged: []damagedRow{}, Devices: []thinDeviceRow{}}
+	if p.found.SuperErr != nil {
+		row.Superblock = p.found.SuperErr.Error()
+	}
+	for _, n := range p.Notes {
+		row.Notes = append(row.Notes, n.Text)
+	}
+	if p.found.Partial != "" {
+		row.Notes = append(row.Notes, "there may be thin devices that are not listed here: "+p.found.Partial)
+	}
+	for _, d := range p.found.Damage() {
+		row.Damaged = append(row.Damaged, damagedRow{d.Block, int64(d.Block) * 4096, d.Text})
+	}
+	whole := p.found.SuperErr == nil && len(row.Damaged) == 0 && p.found.Partial == ""
+	for _, id := range p.ids() {
+		d := p.found.Devices[id]
+		r := thinDeviceRow{ID: id, Notes: list(d.Notes)}
+		if lv := p.LVs[id]; lv != nil {
+			r.LV = lv.Name
+		}
+		if d.Known != nil {
+			r.Known = &d.Known.Mapped
+		}
+		for run := range p.runs(id) {
+			n := run.Last - run.First + 1
+			switch {
+			case run.State == thin.Lost:
+				r.Lost += n
+			case run.State == thin.Mapped && run.Doubt != "":
+				r.Doubtful += n
+			case run.State == thin.Mapped:
+				r.Mapped += n
+			}
+		}
+		whole = whole && r.Lost == 0 && r.Doubtful == 0
+		row.Devices = append(row.Devices, r)
+	}
+	for id, lv := range p.LVs {
+		if p.found.Devices[id] == nil {
+			whole = false
+			row.Notes = append(row.Notes, fmt.Sprintf("the pool's metadata has no thin device %d, which LV %s is", id, lv.Name))
+		}
+	}
+	var err error
+	if a.json {
+		err = a.printJSON(p.g, append(p.vg.Findings, p.g.Result.Findings...), reportRows{Thin: []thinCheckRow{row}})
+	} else {
+		err = a.printThinCheck(p, row, whole)
+	}
+	if err == nil && !whole {
+		return errPartial
+	}
+	return err
+}
+
+func (a *app) printThinCheck(p *thinShown, row thinCheckRow, whole bool) error {
+	state := "its metadata is intact"
+	if !whole {
+		state = "its metadata is damaged"
+	}
+	super := "is intact"
+	if p.found.SuperErr != nil {
+		super = "cannot be used"
+	}
+	fmt.Fprintln(a.out, render.Paragraph("", fmt.Sprintf("Pool %s: %s. The superblock %s; transaction %d, %d by the VG; %d blocks, %d nodes of trees, %s.",
+		row.Pool, state, super, row.Transaction, row.InVG, row.Blocks, row.Nodes, count(len(row.Damaged), "damaged block"))))
+	for _, n := range row.Notes {
+		fmt.Fprintln(a.out, render.Paragraph("  ! ", n))
+	}
+	const most = 10
+	for i, d := range row.Damaged {
+		if i == most && !a.verbose {
+			fmt.Fprintf(a.out, "  … and %d more damaged blocks: -v lists them\n", len(row.Damaged)-i)
+			break
+		}
+		fmt.Fprintln(a.out, render.Paragraph("  - ", d.Text))
+	}
+	t := render.Table{Columns: []render.Column{render.Right("Id"), render.Left("LV"), render.Right("Mapped"), render.Right("Of"),
+		render.Right("Doubtful"), render.Right("Unknown"), render.Left("")}}
+	for _, d := range row.Devices {
+		of, notes := "?", ""
+		if d.Known != nil {
+			of = strconv.FormatUint(*d.Known, 10)
+		}
+		for _, n := range d.Notes {
+			if notes != "" {
+				notes += "; "
+			}
+			notes += n
+		}
+		unknown := strconv.FormatUint(d.Lost, 10)
+		if d.LV == "" && d.Lost > 1<<40 {
+			unknown = "the rest"
+		}
+		t.Add(strconv.FormatUint(uint64(d.ID), 10), d.LV, strconv.FormatUint(d.Mapped, 10), of, strconv.FormatUint(d.Doubtful, 10), unknown, notes)
+	}
+	return a.printTable(&t)
+}
