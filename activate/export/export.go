@@ -20,6 +20,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/lvrescue/lvrescue/activate/outfile"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -167,7 +168,7 @@ func (r *task) fail(cause error) error {
 func (r *task) save() error {
 	pos, size, chunk := r.ledger.pos, r.dev.Size(), int64(r.opts.ChunkSize)
 	err := r.img.checkpoint(r.partMap(pos), pos)
-	for back := int64(0); errors.Is(err, errDiskFull) && pos-back > r.img.saved; back = max(2*back, chunk) {
+	for back := int64(0); errors.Is(err, outfile.ErrDiskFull) && pos-back > r.img.saved; back = max(2*back, chunk) {
 		if r.img.drop(pos-back, size) != nil {
 			break
 		}

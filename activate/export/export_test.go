@@ -360,7 +360,7 @@ func TestTwoExportsToOneFile(t *testing.T) {
 		_, err := Run(context.Background(), &disk{size: mib}, out, Options{Force: true})
 		inside <- err
 	}})
-	require.ErrorContains(t, <-inside, "another export is writing it")
+	require.ErrorContains(t, <-inside, "another lvrescue is writing it")
 	requireImage(t, want(2*mib, FillZero, nil), out)
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/lvrescue/lvrescue/activate/outfile"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -95,7 +96,7 @@ func (i *image) clear(off, n int64) error {
 	if !i.resumed || n == 0 {
 		return nil
 	}
-	err := punchHole(i.f, off, n)
+	err := outfile.PunchHole(i.f, off, n)
 	for err != nil && n > 0 { // not on this filesystem
 		part := min(n, int64(len(zeroChunk)))
 		if _, err := i.f.WriteAt(zeroChunk[:part], off); err != nil {
@@ -116,14 +117,14 @@ func (i *image) read(p []byte, off int64) error {
 
 // startWriteback asks the kernel to start writing n bytes at off to the disk.
 func (i *image) startWriteback(off, n int64) error {
-	startWriteback(i.f, off, n)
+	outfile.StartWriteback(i.f, off, n)
 	return nil
 }
 
 // sync brings the image to the disk.
 func (i *image) sync() error {
 	if i.syncErr == nil {
-		if err := syncData(i.f); err != nil {
+		if err := outfile.SyncData(i.f); err != nil {
 			i.syncErr = fmt.Errorf("sync %s: %w", i.part(), err)
 		}
 	}
@@ -150,7 +151,7 @@ func (i *image) drop(lo, hi int64) error {
 		if b.Status == block.Finished {
 			continue
 		}
-		if err := punchHole(i.f, b.Off, b.Len); err != nil {
+		if err := outfile.PunchHole(i.f, b.Off, b.Len); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/lvrescue/lvrescue/activate/outfile"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -145,7 +146,7 @@ func (i *image) create(size int64, opts *Options) error {
 	if i.f, err = os.OpenFile(i.part(), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
 		return err
 	}
-	if err := lock(i.f); err != nil {
+	if err := outfile.Lock(i.f); err != nil {
 		return err
 	}
 	return i.f.Truncate(size)
@@ -153,7 +154,7 @@ func (i *image) create(size int64, opts *Options) error {
 
 // discard removes an unfinished image, unless somebody is working on it.
 func (i *image) discard() error {
-	old, err := os.OpenFile(i.part(), os.O_RDWR|noFollow, 0)
+	old, err := os.OpenFile(i.part(), os.O_RDWR|outfile.NoFollow, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -161,7 +162,7 @@ func (i *image) discard() error {
 		return err
 	}
 	defer old.Close()
-	if err := lock(old); err != nil {
+	if err := outfile.Lock(old); err != nil {
 		return err
 	}
 	return os.Remove(i.part())
@@ -170,10 +171,10 @@ func (i *image) discard() error {
 // reopen takes up the image of an earlier run.
 func (i *image) reopen(size int64, opts *Options) error {
 	var err error
-	if i.f, err = os.OpenFile(i.part(), os.O_RDWR|noFollow, 0); err != nil {
+	if i.f, err = os.OpenFile(i.part(), os.O_RDWR|outfile.NoFollow, 0); err != nil {
 		return err
 	}
-	if err := lock(i.f); err != nil {
+	if err := outfile.Lock(i.f); err != nil {
 		return err
 	}
 	if i.before, err = readBefore(i.partMap(), opts, size); err != nil {
