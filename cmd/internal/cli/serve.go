@@ -19,11 +19,12 @@ import (
 
 type serveOptions struct {
 	evidenceFlags
-	at     string
-	hidden bool
-	socket string
-	listen string
-	expose bool
+	at      string
+	hidden  bool
+	overlay string
+	socket  string
+	listen  string
+	expose  bool
 }
 
 func newServe(a *app) *cobra.Command {
@@ -31,12 +32,16 @@ func newServe(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve VG/LV... | serve VG [SOURCE...]",
 		Short: "Serve LVs over NBD, to nbd-client, qemu and libnbd",
-		Long: `Serve LVs as network block devices until interrupted, read-only, without root, device-mapper or
+		Long: `Serve LVs as network block devices until interrupted, without root, device-mapper or
 an image file: each LV is an export named VG/LV. Any number of clients may read at once.
 
 A read that touches a lost byte fails with an I/O error; none is ever made up. Clients can ask
 where that will be: the metadata context lvrescue:damage says 1 for lost and 2 for doubtful
 ranges, base:allocation tells of holes.
+
+With --overlay clients can write too: what they write goes to files in DIR, and is there again
+the next time; the sources stay as they are. So a filesystem can replay its journal, or fsck run.
+A sector that was written is good from then on. DIR can be deleted when it is not needed any more.
 
 The server listens on a socket that only you can open. With --listen it listens on TCP, where
 everybody who reaches the address can read: NBD has no passwords, so that addresses other than
@@ -45,6 +50,7 @@ those of this machine itself take --expose as well.`,
 			"  nbdcopy 'nbd+unix:///vg0/home?socket=/tmp/vg0.sock' home.img\n" +
 			"  nbdinfo --map=lvrescue:damage 'nbd+unix:///vg0/home?socket=/tmp/vg0.sock'\n" +
 			"  nbd-client -unix /tmp/vg0.sock -N vg0/home -readonly /dev/nbd0\n" +
+			"  lvrescue serve vg0/home --overlay /var/tmp/fsck disks/\n" +
 			"  lvrescue serve vg0/home --listen 127.0.0.1:10809 disks/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runServe(cmd.Context(), a, &o, args)
@@ -54,6 +60,7 @@ those of this machine itself take --expose as well.`,
 	o.evidenceFlags.add(fs)
 	fs.StringVar(&o.at, "at", "", "serve an older `SEQNO`; see lvrescue history")
 	fs.BoolVarP(&o.hidden, "all", "a", false, "of a VG, serve the hidden LVs too")
+	fs.StringVar(&o.overlay, "overlay", "", "take what clients write, into files in `DIR`")
 	fs.StringVar(&o.socket, "socket", "", "listen on the unix socket `PATH` instead of one in $XDG_RUNTIME_DIR, /run or /tmp")
 	fs.StringVar(&o.listen, "listen", "", "listen on TCP at `ADDRESS:PORT`, such as 127.0.0.1:10809")
 	fs.BoolVar(&o.expose, "expose", false, "let --listen be an address that other machines can reach")
@@ -89,7 +96,21 @@ func runServe(ctx context.Context, a *app, o *serveOptions, args []string) error
 	if err != nil {
 		return err
 	}
-	return o.serve(ctx, a, g, lvs, exports, keep)
+	var all overlays
+	if o.overlay != "" {
+		if all, err = a.openOverlays(o.overlay, lvs, exports, keep); err != nil {
+			return err
+		}
+	}
+	err = o.serve(ctx, a, g, lvs, exports, all, keep)
+	used := all.used()
+	if err := errors.Join(err, all.close()); err != nil {
+		return err
+	}
+	if len(all) > 0 && !a.quiet && !a.json {
+		say(a.err, "", fmt.Sprintf("the overlays in %s take up %s; the same command goes on with them", o.overlay, a.size(used)))
+	}
+	return nil
 }
 
 // readable drops the LVs that no plan could be made for, with a warning. It is an error
@@ -126,7 +147,7 @@ func (a *app) describe(s *assessed) string {
 }
 
 // serve runs the server until it is interrupted.
-func (o *serveOptions) serve(ctx context.Context, a *app, g *gathered, lvs []*assessed, exports []nbd.Export, keep []block.Identity) error {
+func (o *serveOptions) serve(ctx context.Context, a *app, g *gathered, lvs []*assessed, exports []nbd.Export, all overlays, keep []block.Identity) error {
 	server, err := nbd.NewServer(exports)
 	if err != nil {
 		return err
@@ -143,12 +164,14 @@ func (o *serveOptions) serve(ctx context.Context, a *app, g *gathered, lvs []*as
 		return err
 	}
 	run, ctx := errgroup.WithContext(ctx)
+	run.Go(func() error { return a.watch(ctx, all, o.overlay) })
 	for _, l := range at.listeners {
 		run.Go(func() error { return server.Serve(ctx, l) })
 	}
 	err = run.Wait()
 	if st := server.Stats(); !a.quiet && !a.json {
-		say(a.err, "", fmt.Sprintf("served %s, %s read; %s met lost bytes", count(int(st.Clients), "client"), a.size(st.Read), count(int(st.Failed), "read")))
+		say(a.err, "", fmt.Sprintf("served %s: %s read, %s written; %s met lost bytes",
+			count(int(st.Clients), "client"), a.size(st.Read), a.size(st.Written), count(int(st.Failed), "read")))
 	}
 	return err
 }
@@ -180,6 +203,9 @@ func (a *app) printServed(g *gathered, lvs []*assessed, exports []nbd.Export, at
 	}
 	if err := t.Write(a.out); err != nil {
 		return err
+	}
+	if exports[0].Writer != nil {
+		fmt.Fprintln(a.out, render.Paragraph("\n", "What clients write goes to the overlays; the sources stay as they are."))
 	}
 	_, err := fmt.Fprintf(a.out, "\nListening on %s until interrupted (Ctrl-C).\n\nNext: %s\n", render.Printable(strings.Join(at.addresses, " and ")),
 		commandLine("nbdcopy", rows[0].URI, fileName(lvs[0].lv.Name)+".img"))
