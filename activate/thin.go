@@ -15,12 +15,13 @@ import (
 // in the pool's data it lies. Source: drivers/md/dm-thin.c.
 type Thin struct {
 	Metadata, Data         Input
-	MetadataSize, DataSize int64         // bytes
-	ChunkSize              int64         // bytes
-	DeviceID               uint32        // in the pool
-	Root                   uint64        // block of the metadata that the device's tree begins at
-	Salvaged               *salvage.Pool // nil: the device's tree is intact
-	Off                    int64         // of the segment in the thin device, bytes
+	MetadataSize, DataSize int64          // bytes
+	ChunkSize              int64          // bytes
+	DeviceID               uint32         // in the pool
+	Root                   uint64         // block of the metadata that the device's tree begins at
+	Salvaged               *salvage.Pool  // nil: the device's tree is intact
+	Older                  *salvage.Older // of Salvaged: a state that the pool no longer has; nil: today's
+	Off                    int64          // of the segment in the thin device, bytes
 
 	// External is read where the device has nothing; nil: zeros. Behind its ExternalSize
 	// bytes there are zeros.
@@ -40,6 +41,9 @@ func (t Thin) Inputs() []Input {
 
 // Device is the thin device's mappings, which are read from meta, the pool's metadata.
 func (t Thin) Device(meta block.Device) thin.Device {
+	if t.Older != nil {
+		return t.Salvaged.OlderDevice(t.Older)
+	}
 	if t.Salvaged != nil {
 		if d, ok := t.Salvaged.Device(t.DeviceID); ok {
 			return d
@@ -49,6 +53,9 @@ func (t Thin) Device(meta block.Device) thin.Device {
 }
 
 func (t Thin) String() string {
+	if t.Older != nil {
+		return fmt.Sprintf("thin device %d, chunk %d, an older state with its tree at metadata block %d", t.DeviceID, t.ChunkSize, t.Root)
+	}
 	if t.Salvaged != nil {
 		return fmt.Sprintf("thin device %d, chunk %d, salvaged from damaged metadata", t.DeviceID, t.ChunkSize)
 	}
@@ -95,7 +102,7 @@ func (p *planner) thin(lv *metadata.LV, s *metadata.Segment, above []string) (Ta
 		Off:       s.StartExtent * p.vg.Meta.ExtentSize * block.SectorSize,
 		Doubt:     pool.doubt,
 	}
-	if err := p.findDevice(&t, lv, pool); err != nil {
+	if err := p.findDevice(&t, lv, pool, uint64(f.TransactionID)); err != nil {
 		return nil, err
 	}
 	if f.ExternalOrigin != "" {

@@ -14,30 +14,46 @@ import (
 var ThinModes = []string{"auto", "salvage", "guess"}
 
 // findDevice finds the tree of a thin device: where the superblock and each node on the way
-// is intact, by them; else among all that is left of the pool's metadata.
-func (p *planner) findDevice(t *Thin, lv *metadata.LV, pool *thinPool) error {
+// is intact, by them; else among all that is left of the pool's metadata. made is the
+// transaction of the pool in which the VG says that the device was made.
+func (p *planner) findDevice(t *Thin, lv *metadata.LV, pool *thinPool, made uint64) error {
+	if o := olderOf(p.vg, lv); o != nil {
+		found, err := p.salvagePool(pool)
+		t.Root, t.Salvaged, t.Older = o.Root, found, o
+		return err
+	}
 	err := pool.err
 	if err == nil {
-		if err = p.intact(t, pool); err == nil && t.Root != 0 && !p.always() {
+		if err = p.intact(t, pool, made); err == nil && t.Root != 0 && !p.always() {
 			return nil
 		}
-	}
-	if err == nil && t.Root == 0 && !p.always() {
-		return fmt.Errorf("the metadata of pool %s has no thin device %d: it was deleted there, or not made yet", pool.lv.Name, t.DeviceID)
 	}
 	found, salvageErr := p.salvagePool(pool)
 	if salvageErr != nil {
 		return fmt.Errorf("the metadata of pool %s (LV %s) cannot be used: %w", pool.lv.Name, pool.fields.Metadata, salvageErr)
 	}
+	d := found.Devices[t.DeviceID]
+	if d == nil || d.Known != nil && d.Known.TransactionID != made {
+		if o := removedState(found, t.DeviceID, made); o != nil {
+			p.note(lv, false, "thin device %d, made in transaction %d, is not in pool %s any more; its tree at metadata block %d is, %d of its %d blocks of data are another's now",
+				o.ID, made, pool.lv.Name, o.Root, o.Reused, o.Mapped)
+			t.Root, t.Salvaged, t.Older = o.Root, found, o
+			return nil
+		}
+	}
 	for _, note := range found.Notes {
+		if d == nil && err == nil {
+			break // the pool is intact
+		}
 		p.note(pool.lv, false, "%s", note)
 	}
-	d := found.Devices[t.DeviceID]
 	switch {
 	case d == nil && err != nil:
 		return fmt.Errorf("the metadata of pool %s does not tell where thin device %d is: %w", pool.lv.Name, t.DeviceID, err)
 	case d == nil:
 		return fmt.Errorf("the metadata of pool %s has no thin device %d: it was deleted there, or not made yet", pool.lv.Name, t.DeviceID)
+	case d.Known != nil && d.Known.TransactionID != made:
+		t.Doubt = fmt.Sprintf("thin device %d of the pool was made in transaction %d, that of the LV in transaction %d", d.ID, d.Known.TransactionID, made)
 	}
 	for _, note := range d.Notes {
 		p.note(lv, false, "thin device %d: %s", d.ID, note)
@@ -46,8 +62,19 @@ func (p *planner) findDevice(t *Thin, lv *metadata.LV, pool *thinPool) error {
 	return nil
 }
 
+// removedState is the latest state that is left of a device that was made in a transaction.
+func removedState(found *salvage.Pool, id uint32, made uint64) *salvage.Older {
+	for _, o := range found.Older() {
+		if o.ID == id && o.Known != nil && o.Known.TransactionID == made {
+			found.Reuse(o)
+			return o
+		}
+	}
+	return nil
+}
+
 // intact finds the root of a device's tree, 0 for none, and checks the whole of the tree.
-func (p *planner) intact(t *Thin, pool *thinPool) error {
+func (p *planner) intact(t *Thin, pool *thinPool, made uint64) error {
 	dev, ok, err := pool.pool.Device(t.DeviceID)
 	if err != nil || !ok {
 		return err
@@ -62,6 +89,9 @@ func (p *planner) intact(t *Thin, pool *thinPool) error {
 	d, ok, err := pool.pool.Details(t.DeviceID)
 	if err == nil && ok && d.Mapped != n {
 		return fmt.Errorf("its tree has %d mappings, the pool remembers %d", n, d.Mapped)
+	}
+	if err == nil && ok && d.TransactionID != made {
+		return fmt.Errorf("it was made in transaction %d, that of the LV in transaction %d", d.TransactionID, made)
 	}
 	return nil
 }

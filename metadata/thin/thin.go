@@ -97,17 +97,27 @@ func Mapping(value uint64) (data uint64, time uint32) {
 }
 
 // Device is one thin device's tree of mappings.
-type Device struct{ tree btree.Tree }
+type Device struct {
+	tree  btree.Tree
+	taken func(block, data uint64, time uint32) error
+}
 
 // NewDevice is the device whose tree has its root at a block of the metadata device.
 func NewDevice(r *btree.Reader, root uint64) Device {
-	return Device{btree.Tree{Reader: r, Root: root, ValueSize: mappingSize}}
+	return Device{tree: btree.Tree{Reader: r, Root: root, ValueSize: mappingSize}}
 }
 
 // Rebuilt is the device with what else is known of nodes of its tree that are lost, and
 // with doubts about leaves; see [btree.Tree].
 func (d Device) Rebuilt(nodes map[uint64]*btree.Rebuilt, doubts func(block uint64) string) Device {
 	d.tree.Rebuilt, d.tree.Doubts = nodes, doubts
+	return d
+}
+
+// Without is the device with mappings lost for which taken has an error. It should be the
+// same error each time, so that runs are long.
+func (d Device) Without(taken func(block, data uint64, time uint32) error) Device {
+	d.taken = taken
 	return d
 }
 
@@ -150,7 +160,7 @@ type Run struct {
 // path of the tree in memory, however large that is.
 func (d Device) Runs(first, last uint64) iter.Seq[Run] {
 	return func(yield func(Run) bool) {
-		j := joiner{yield: yield}
+		j := joiner{yield: yield, taken: d.taken}
 		for p := range d.tree.Walk(first, last) {
 			if !j.piece(p) {
 				return
@@ -164,7 +174,8 @@ func (d Device) Runs(first, last uint64) iter.Seq[Run] {
 type joiner struct {
 	run   Run
 	begun bool
-	doubt string // of the piece at hand
+	doubt string                                      // of the piece at hand
+	taken func(block, data uint64, time uint32) error // nil: none
 	yield func(Run) bool
 }
 
@@ -181,7 +192,13 @@ func (j *joiner) piece(p btree.Piece) bool {
 			return false
 		}
 		data, time := Mapping(value)
-		if !j.add(Run{First: key, Last: key, Data: data, Time: time}) {
+		r := Run{First: key, Last: key, Data: data, Time: time}
+		if j.taken != nil {
+			if err := j.taken(key, data, time); err != nil {
+				r = Run{First: key, Last: key, State: Lost, Err: err}
+			}
+		}
+		if !j.add(r) {
 			return false
 		}
 		if key == p.Last {

@@ -7,7 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/activate/export"
+	"github.com/lvrescue/lvrescue/activate/volume"
 	"github.com/lvrescue/lvrescue/rebuild"
 )
 
@@ -141,6 +143,14 @@ func (g *gathered) lv(name rebuild.LVName, version string) (*assessed, error) {
 	vg, err := at(group, version)
 	if err != nil {
 		return nil, err
+	}
+	if activate.IsOlderThin(name.LV) {
+		o, err := activate.FindOlderThin(vg, volume.OpenVolume, name.LV)
+		if err != nil {
+			return nil, hinted(err, "lvrescue lvs %s --removed -v lists them", group.Name())
+		}
+		s := assess(vg, o.LV)
+		return s, s.err
 	}
 	lv, err := vg.LV(name.LV)
 	if err != nil {

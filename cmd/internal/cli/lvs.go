@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/activate/volume"
 	"github.com/lvrescue/lvrescue/cmd/internal/render"
 	"github.com/lvrescue/lvrescue/metadata"
@@ -41,7 +42,7 @@ and what can be had of each. The first argument names a VG if no such file exist
 	o.evidenceFlags.add(fs)
 	fs.StringVar(&o.at, "at", "", "look at an older `SEQNO`, or SEQNO:DIGEST of a fork; see lvrescue history")
 	o.addStrict(fs)
-	fs.BoolVar(&o.removed, "removed", false, "list LVs of older versions that the current one no longer has")
+	fs.BoolVar(&o.removed, "removed", false, "list LVs of older versions that the current one no longer has, and removed thin devices whose trees are left; with -v all older states of thin devices")
 	fs.BoolVarP(&o.hidden, "all", "a", false, "list hidden LVs too")
 	fs.BoolVar(&o.explain, "explain", false, "show how each LV is put together, byte by byte")
 	return cmd
@@ -68,7 +69,7 @@ func runLVs(ctx context.Context, a *app, o *lvsOptions, args []string) error {
 	var findings []scan.Finding
 	var reports []lvsReport
 	for _, group := range groups {
-		r, err := o.report(group)
+		r, err := o.report(group, a.verbose)
 		if err != nil {
 			return err
 		}
@@ -92,7 +93,9 @@ type lvsReport struct {
 	lvs []*assessed // with --removed, each of the version that had it last
 }
 
-func (o *lvsOptions) report(g *rebuild.Group) (lvsReport, error) {
+// report looks at the LVs of a VG; with --removed, all older states of thin devices too if
+// wanted.
+func (o *lvsOptions) report(g *rebuild.Group, all bool) (lvsReport, error) {
 	vg, err := at(g, o.at)
 	if err != nil {
 		return lvsReport{}, err
@@ -112,7 +115,25 @@ func (o *lvsOptions) report(g *rebuild.Group) (lvsReport, error) {
 			r.lvs = append(r.lvs, assess(placed[v], lv.LV).show(shown[v]))
 		}
 	}
+	for _, o := range activate.OlderThins(vg, volume.OpenVolume, all) {
+		if all || !r.hasThin(o) {
+			r.lvs = append(r.lvs, assess(vg, o.LV))
+		}
+	}
 	return r, nil
+}
+
+// hasThin tells whether an older version of the VG has given a removed thin device its name.
+func (r *lvsReport) hasThin(o activate.OlderThin) bool {
+	return slices.ContainsFunc(r.lvs, func(s *assessed) bool {
+		for _, seg := range s.lv.Segments {
+			f, err := seg.Thin()
+			if err == nil && f.Pool == o.Pool.Name && f.DeviceID == int64(o.State.ID) && o.State.Known != nil && f.TransactionID == int64(o.State.Known.TransactionID) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func (o *lvsOptions) rows(reports []lvsReport) []reportRows {

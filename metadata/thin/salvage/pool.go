@@ -50,6 +50,7 @@ type Pool struct {
 	survey  *survey
 	usage   *usage   // of the commit
 	rivals  []*usage // of commits that may be as late
+	older   []*Older // see Older
 	rebuilt map[uint64]*btree.Rebuilt
 	top     *forest // the tree of devices
 	maps    *forest // the trees of mappings
