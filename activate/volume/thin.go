@@ -100,5 +100,12 @@ func (d *thinLV) ReadAt(p []byte, off int64) (int, error) {
 
 // Extents implements block.Device.
 func (d *thinLV) Extents(off, n int64) iter.Seq[block.Extent] {
+	if n/d.chunk >= manyChunks {
+		if data := list(d.data); data != nil {
+			all := *d
+			all.data = data
+			d = &all
+		}
+	}
 	return pieces(d.pieces).extents(d.size, off, n)
 }
