@@ -76,6 +76,10 @@ func TestGuessGivesTheKernelsBytes(t *testing.T) {
 		sure               guess.Sureness
 	}{
 		{"filesystems", "ext4", "vgx/ext", guess.Weak}, // where its pieces meet is guessed
+		{"filesystems-one", "root", "vgn/root", guess.Weak},
+		{"filesystems-one", "swap", "vgn/swap", guess.Sure},
+		{"filesystems-one", "home", "vgn/home", guess.Sure},
+		{"filesystems-one", "xfs", "vgn/data", guess.Likely},
 	} {
 		c, ev := bare(t, tt.corpus)
 		l, vg := guessed(t, c, ev)

@@ -16,6 +16,7 @@ type Match struct {
 	At        *scan.PV
 	Why       string // what speaks for it
 	Confirmed bool   // by what stands where the PV's LVs say it must; otherwise all is in doubt
+	From      int64  // what lies before that byte of the PV is in doubt in any case
 }
 
 // Absent is a PV of some version of a group that no label was found of.
@@ -107,6 +108,7 @@ func (vg *VG) placeMatched(p *PV) {
 	p.Found = m.At
 	text := fmt.Sprintf("%s has no label of PV %s, but is taken for it: %s", m.At, p.Meta.Key, m.Why)
 	if m.Confirmed {
+		p.from = m.From
 		vg.note(scan.Info, "placed-by-content", m.At, "%s", text)
 		return
 	}

@@ -35,6 +35,8 @@ type PV struct {
 	// Dev spans the PV as the metadata has it, whatever the disk's size is. A missing PV and
 	// what lies behind the end of a short disk are bad; what is in doubt is doubtful.
 	Dev block.Device
+
+	from int64 // where on a disk that was found by its content that content begins
 }
 
 // Missing tells whether no disk was found for the PV.
@@ -393,7 +395,12 @@ func (vg *VG) device(p *PV, doubts func() []block.Extent) block.Device {
 		return block.NewBad(size, fmt.Sprintf("PV %s (%s) is missing", p.Meta.Key, p.Meta.ID))
 	}
 	dev := block.Device(block.NewSection(p.Found.Dev, 0, size, fmt.Sprintf("%s ends before PV %s does", p.Found.Source.Name, p.Meta.Key)))
-	if marked, err := block.NewOverlay(dev, doubts()); err == nil {
+	marks := doubts()
+	if p.from > 0 {
+		marks = paint(append(marks, block.Extent{Len: min(p.from, size), State: block.Doubtful,
+			Why: fmt.Sprintf("%s: its start was overwritten, and what stands before byte %d of PV %s may have been, too", p.Found, p.from, p.Meta.Key)}))
+	}
+	if marked, err := block.NewOverlay(dev, marks); err == nil {
 		dev = marked
 	} else {
 		dev = block.NewDoubtful(dev, "the extents in doubt cannot be told apart")

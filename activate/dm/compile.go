@@ -242,7 +242,7 @@ func (c *compiler) pv(in activate.Input, off, n int64) (rs runs) {
 	at := pv.Found.Offset
 	node := c.sources.get(Source{Path: pv.Found.Source.Name})
 	if !pv.Found.Source.IsBlockDevice() || at%block.SectorSize != 0 {
-		skip := min(hide, pv.Meta.PEStart*block.SectorSize)
+		skip := max(min(hide, pv.Meta.PEStart*block.SectorSize), -at) // or the file's start, if it lacks that of the PV
 		node = c.sources.get(Source{Path: pv.Found.Source.Name, File: true, Off: at + skip})
 		at = -skip
 	}

@@ -19,7 +19,7 @@ const (
 
 // array compares an array's leg on the PV with the other legs, at some places: copies must
 // be equal, and parity must be that of the others.
-func (p *probe) array(with *rebuild.VG, lv *metadata.LV, s *metadata.Segment, add func(int, string, ...any)) {
+func (p *probe) array(with *rebuild.VG, lv *metadata.LV, s *metadata.Segment, add adder) {
 	r, err := s.RAID()
 	if err != nil {
 		return
@@ -48,12 +48,12 @@ func (p *probe) array(with *rebuild.VG, lv *metadata.LV, s *metadata.Segment, ad
 	if len(peers) == 0 {
 		return
 	}
-	fit, differ := compare(legs[onPV[0]], peers)
+	fit, differ, first := compare(legs[onPV[0]], peers)
 	switch {
 	case differ == 0 && fit >= enough:
-		add(identity, "leg %d of %s fits the others in %d places", onPV[0], lv.Name, fit)
+		add(identity, p.onPV(byName[r.Legs[onPV[0]].Image], first), "leg %d of %s fits the others in %d places", onPV[0], lv.Name, fit)
 	case differ > fit:
-		add(opposing, "leg %d of %s does not fit the others in %d of %d places", onPV[0], lv.Name, differ, fit+differ)
+		add(opposing, -1, "leg %d of %s does not fit the others in %d of %d places", onPV[0], lv.Name, differ, fit+differ)
 	}
 }
 
@@ -75,12 +75,12 @@ func peersOf(segType string, leg int, legs []block.Device) []block.Device {
 	return nil
 }
 
-// compare counts the places in which a leg is, and is not, the exclusive or of others. Zeros
-// do not count, and neither does what cannot be read.
-func compare(leg block.Device, peers []block.Device) (fit, differ int) {
+// compare counts the places in which a leg is, and is not, the exclusive or of others, and
+// gives the first that is. Zeros do not count, and neither does what cannot be read.
+func compare(leg block.Device, peers []block.Device) (fit, differ int, first int64) {
 	size := leg.Size() / sampleSize
 	if size == 0 {
-		return 0, 0
+		return 0, 0, 0
 	}
 	zero := make([]byte, sampleSize)
 	b := make([]byte, sampleSize)
@@ -101,10 +101,12 @@ func compare(leg block.Device, peers []block.Device) (fit, differ int) {
 		switch {
 		case !ok, bytes.Equal(b, zero) && bytes.Equal(sum, zero):
 		case bytes.Equal(b, sum):
-			fit++
+			if fit++; fit == 1 {
+				first = off
+			}
 		default:
 			differ++
 		}
 	}
-	return fit, differ
+	return fit, differ, first
 }

@@ -24,6 +24,7 @@ type Reason struct {
 	Weight  int
 	Content bool // it is what stands on the PV's extents
 	Text    string
+	At      int64 // where on the PV that is; -1 when it is not known
 }
 
 // Weights of reasons. A match needs Strong in all.
@@ -73,6 +74,25 @@ func (c *Candidate) Confirmed() bool {
 	return n >= Strong
 }
 
+// page is the least that anything writes to a disk.
+const page = 4096
+
+// From is the byte of the PV from which on it is whole, as far as can be told: whoever has
+// overwritten the label and the metadata may have gone on, but not past the first sign that
+// is still there.
+func (c *Candidate) From() int64 {
+	if c.At.Offset < 0 || slices.ContainsFunc(c.At.Areas, func(a *scan.Area) bool { return a.Header != nil }) {
+		return 0
+	}
+	from := c.At.Dev.Size()
+	for _, r := range c.Reasons {
+		if r.Content && r.Weight > 0 && r.At >= 0 {
+			from = min(from, r.At/page*page)
+		}
+	}
+	return from
+}
+
 // Why puts the reasons into a sentence.
 func (c *Candidate) Why() string {
 	var texts []string
@@ -115,7 +135,7 @@ func Build(ev *scan.Evidence, options rebuild.Options) (*rebuild.Result, []*Cand
 		for _, c := range all {
 			if c.Used {
 				used = append(used, c)
-				options.Matched = append(options.Matched, rebuild.Match{PV: c.PV.ID, At: c.At, Why: c.Why(), Confirmed: c.Confirmed()})
+				options.Matched = append(options.Matched, rebuild.Match{PV: c.PV.ID, At: c.At, Why: c.Why(), Confirmed: c.Confirmed(), From: c.From()})
 			}
 		}
 		if len(used) == n {
@@ -157,6 +177,9 @@ func candidates(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, absent []
 		if g.Carries(at) {
 			c.add(remnant, false, "metadata texts of VG "+a.Version.Meta.Name+" stand on it")
 		}
+		if n := differing(at, a.PV.ID); n <= maxDiffering {
+			c.Reasons = append(c.Reasons, Reason{identity, true, fmt.Sprintf("its label is damaged, and has the PV's UUID but for %d of its characters", n), -1})
+		}
 		c.Reasons = append(c.Reasons, p.judge(at)...)
 		if len(absent) == 1 && c.Score() > 0 {
 			c.add(onlyOne, false, "no other PV is missing")
@@ -170,8 +193,24 @@ func candidates(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, absent []
 	return list
 }
 
+// maxDiffering is how many characters of a UUID a damaged label may have wrong.
+const maxDiffering = 4
+
+// differing counts the characters in which the UUID of a damaged label is not that of a PV.
+func differing(at *scan.PV, id metadata.ID) (n int) {
+	if at.Label == nil || at.Label.Checksum == metadata.ChecksumValid || len(at.ID()) != len(id) {
+		return maxDiffering + 1
+	}
+	for i := range id {
+		if at.ID()[i] != id[i] {
+			n++
+		}
+	}
+	return n
+}
+
 func (c *Candidate) add(weight int, content bool, text string) {
-	c.Reasons = append(c.Reasons, Reason{weight, content, text})
+	c.Reasons = append(c.Reasons, Reason{weight, content, text, -1})
 }
 
 func (c *Candidate) content() (n int) {

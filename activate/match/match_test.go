@@ -146,6 +146,15 @@ func TestReasons(t *testing.T) {
 		"parity": {"raid-levels", wipe("b", 3<<19), "", map[string]want{ // and the first extent, with a superblock
 			"pv1": {disk: "b", used: true, confirmed: true, why: "fits the others"},
 		}},
+		"damaged labels": {"linear", func(t *testing.T, c *fixtures.Corpus) {
+			for _, path := range c.Paths() {
+				require.NoError(t, damage.Flip(path, 552, 3)) // in the PV's UUID
+			}
+		}, "", map[string]want{
+			"pv0": {disk: "a", used: true, confirmed: true, why: "but for 1 of its characters"},
+			"pv1": {disk: "b", used: true, confirmed: true, why: "but for 1 of its characters"},
+			"pv2": {disk: "c", used: true, confirmed: true, why: "but for 1 of its characters"},
+		}},
 		"a blank disk": {"filesystems", func(t *testing.T, c *fixtures.Corpus) {
 			wipe("b", 48<<20)(t, c)
 		}, "", map[string]want{

@@ -65,8 +65,8 @@ func open(vg *rebuild.VG, lv *metadata.LV) block.Device {
 func (p *probe) judge(at *scan.PV) []Reason {
 	with := p.vg.Suppose(p.pv.ID, at)
 	var reasons []Reason
-	add := func(weight int, format string, args ...any) {
-		reasons = append(reasons, Reason{weight, true, fmt.Sprintf(format, args...)})
+	add := func(weight int, at int64, format string, args ...any) {
+		reasons = append(reasons, Reason{weight, true, fmt.Sprintf(format, args...), at})
 	}
 	shown := p.vg.Meta.Shown()
 	for _, lv := range p.lvs {
@@ -74,7 +74,7 @@ func (p *probe) judge(at *scan.PV) []Reason {
 		if before == nil || after == nil {
 			continue
 		}
-		v := view{lv, before, after}
+		v := view{p, lv, before, after}
 		v.hidden(p, add)
 		if shown[lv] == lv {
 			v.filesystem(add)
@@ -88,8 +88,34 @@ func (p *probe) judge(at *scan.PV) []Reason {
 	return reasons
 }
 
+// adder notes a reason: its weight, where on the PV it stands or -1, and the text.
+type adder func(weight int, at int64, format string, args ...any)
+
+// onPV is where on the PV a byte of an LV lies; -1 when it lies elsewhere, or within other LVs.
+func (p *probe) onPV(lv *metadata.LV, off int64) int64 {
+	es := p.vg.Meta.ExtentSize * block.SectorSize
+	for _, s := range lv.Segments {
+		start, n := s.StartExtent*es, int64(len(s.Areas))
+		if off < start || off-start >= s.ExtentCount*es || n == 0 || s.TypeName() != "striped" && s.TypeName() != "linear" {
+			continue
+		}
+		off -= start
+		area := s.Areas[0]
+		if chunk := s.StripeSize * block.SectorSize; n > 1 && chunk > 0 {
+			area = s.Areas[off/chunk%n]
+			off = off/chunk/n*chunk + off%chunk
+		}
+		if area.Name == p.pv.Key {
+			return (p.pv.PEStart+area.Start*p.vg.Meta.ExtentSize)*block.SectorSize + off
+		}
+		return -1
+	}
+	return -1
+}
+
 // view is an LV as it reads with the PV missing, and with the place that is judged.
 type view struct {
+	p             *probe
 	lv            *metadata.LV
 	before, after block.Device
 }
@@ -115,7 +141,7 @@ var firstPlaces = [...]int64{0, 1024, 8192, 64 << 10}
 
 // filesystem looks for the superblocks of the filesystem on an LV: for the first one, and
 // where there is one for its copies.
-func (v view) filesystem(add func(int, string, ...any)) {
+func (v view) filesystem(add adder) {
 	var first *signs.Sign
 	var isNew bool
 	for _, off := range firstPlaces {
@@ -129,12 +155,12 @@ func (v view) filesystem(add func(int, string, ...any)) {
 		return
 	case !isNew:
 	case first.Size > v.after.Size():
-		add(opposing, "%s of %d bytes stands at the start of LV %s, which has only %d", first.Format, first.Size, v.lv.Name, v.after.Size())
+		add(opposing, -1, "%s of %d bytes stands at the start of LV %s, which has only %d", first.Format, first.Size, v.lv.Name, v.after.Size())
 		return
 	case first.Size > 0 && v.after.Size()-first.Size < max(first.Block, 64<<10):
-		add(identity, "%s of just its size stands at the start of LV %s", first.Format, v.lv.Name)
+		add(identity, v.p.onPV(v.lv, first.Start), "%s of just its size stands at the start of LV %s", first.Format, v.lv.Name)
 	case first.Checksum != metadata.ChecksumInvalid:
-		add(fitting, "%s stands at the start of LV %s", first.Format, v.lv.Name)
+		add(fitting, v.p.onPV(v.lv, first.Start), "%s stands at the start of LV %s", first.Format, v.lv.Name)
 	}
 	v.copies(first, isNew, add)
 }
@@ -143,8 +169,11 @@ func (v view) filesystem(add func(int, string, ...any)) {
 const maxCopies = 64
 
 // copies looks for copies of a superblock on other parts of the LV than the superblock.
-func (v view) copies(first *signs.Sign, firstIsNew bool, add func(int, string, ...any)) {
-	n := 0
+func (v view) copies(first *signs.Sign, firstIsNew bool, add adder) {
+	n, at := 0, int64(-1)
+	if firstIsNew {
+		at = v.p.onPV(v.lv, first.Start)
+	}
 	for _, off := range copyPlaces(first) {
 		s, new := v.sign(off)
 		if s == nil || s.Start != off || s.UUID != first.UUID || s.Format != first.Format {
@@ -152,10 +181,13 @@ func (v view) copies(first *signs.Sign, firstIsNew bool, add func(int, string, .
 		}
 		if new != firstIsNew { // one of the two is on another disk
 			n++
+			if here := v.p.onPV(v.lv, off); here >= 0 && (at < 0 || here < at) {
+				at = here
+			}
 		}
 	}
 	if n > 0 && first.UUID != "" {
-		add(identity, "%s and copies of its superblock (%d), partly on other PVs, stand where LV %s has them", first.Format, n, v.lv.Name)
+		add(identity, at, "%s and copies of its superblock (%d), partly on other PVs, stand where LV %s has them", first.Format, n, v.lv.Name)
 	}
 }
 
@@ -202,7 +234,7 @@ func sparse(n int64) bool {
 var stores = map[string]string{"_tmeta": "thin pool", "_cmeta": "cache", "_vdata": "VDO"}
 
 // hidden looks for the superblocks of device-mapper's own formats.
-func (v view) hidden(p *probe, add func(int, string, ...any)) {
+func (v view) hidden(p *probe, add adder) {
 	s, new := v.sign(0)
 	if s == nil || !new {
 		return
@@ -210,15 +242,15 @@ func (v view) hidden(p *probe, add func(int, string, ...any)) {
 	if want, index, ok := p.leg(v.lv.Name); ok && s.Array != nil && s.Format == "dm-raid" {
 		switch {
 		case s.Array.Position == index:
-			add(identity, "the superblock of leg %d of %s stands on it", index, want)
+			add(identity, v.p.onPV(v.lv, 0), "the superblock of leg %d of %s stands on it", index, want)
 		default:
-			add(opposing, "the superblock of leg %d of an array stands where that of leg %d of %s must", s.Array.Position, index, want)
+			add(opposing, -1, "the superblock of leg %d of an array stands where that of leg %d of %s must", s.Array.Position, index, want)
 		}
 		return
 	}
 	for suffix, format := range stores {
 		if s.Format == format && bytes.HasSuffix([]byte(v.lv.Name), []byte(suffix)) {
-			add(identity, "the superblock of the %s stands at the start of LV %s", format, v.lv.Name)
+			add(identity, v.p.onPV(v.lv, 0), "the superblock of the %s stands at the start of LV %s", format, v.lv.Name)
 		}
 	}
 }
