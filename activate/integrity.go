@@ -18,6 +18,7 @@ type Integrity struct {
 	Journal    []integrity.Entry     // by Off
 	Hash       string                // the kernel's name for the checksums
 	Doubt      string                // why all of it is doubtful; "" when it is not
+	Lost       string                // why nothing of it can be read; "" when something can
 }
 
 // Inputs implements [Target].
@@ -29,7 +30,10 @@ func (t Integrity) Inputs() []Input {
 }
 
 func (t Integrity) String() string {
-	if t.Superblock == nil {
+	switch {
+	case t.Lost != "":
+		return "integrity that cannot be read: " + t.Lost
+	case t.Superblock == nil:
 		return "integrity, not checked"
 	}
 	return fmt.Sprintf("integrity, blocks of %d bytes, %d in the journal", t.Superblock.BlockSize, len(t.Journal))
@@ -53,7 +57,8 @@ func (p *planner) integrity(lv *metadata.LV, s *metadata.Segment, n int64, above
 	case err == nil:
 		return nil, fmt.Errorf("%s: whether its tags are among the data, text and superblock do not agree", lv.Name)
 	case among:
-		return nil, fmt.Errorf("its tags are among the data, so that without the superblock nothing can be found: %w", err)
+		t.Lost = fmt.Sprintf("the tags of %s are among its data, so that without the superblock nothing can be found: %v", lv.Name, err)
+		return t, nil
 	}
 	if m.Mode == "J" {
 		t.Doubt = fmt.Sprintf("what stood in the journal of %s and not in its place yet is not known: %v", lv.Name, err)

@@ -10,6 +10,12 @@ import (
 // integrity has the kernel check n bytes against their checksums, and replay the journal if
 // there is one. Both write into fences.
 func (c *compiler) integrity(t activate.Integrity, n int64) (Target, error) {
+	switch {
+	case t.Lost != "":
+		return Target{}, errors.New(t.Lost)
+	case t.Superblock != nil && t.Superblock.Interleave > 0:
+		return Target{}, fmt.Errorf("its tags are among the data: %w", errUnproven)
+	}
 	data, err := c.input(t.Data, 0, n)
 	if err != nil {
 		return Target{}, err

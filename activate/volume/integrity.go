@@ -12,6 +12,8 @@ import (
 func (o opener) integrity(t activate.Integrity, n int64) block.Device {
 	data := o.input(t.Data, n)
 	switch {
+	case t.Lost != "":
+		return block.NewBad(n, t.Lost)
 	case t.Doubt != "":
 		return block.NewDoubtful(data, t.Doubt)
 	case t.Superblock == nil:

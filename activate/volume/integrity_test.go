@@ -220,7 +220,10 @@ func TestTagsAmongTheData(t *testing.T) {
 
 			under(t, activate.Input{Volume: target.Meta}).change(t, 0, 512, func(b []byte) { clear(b) })
 			_, dev = found(t, c, key)
-			require.Equal(t, dev.Size(), block.Summarise(dev).Bad, "without the superblock nothing can be found")
+			require.Equal(t, dev.Size(), block.Summarise(dev).Bad)
+			p, _ = found(t, c, key)
+			require.Contains(t, p.Root.Segments[0].Target.String(), "without the superblock nothing can be found")
+			require.NotEmpty(t, p.Root.Segments[0].Target.Inputs(), "for there is something to be read yet")
 		})
 	}
 }
