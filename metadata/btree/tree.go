@@ -20,7 +20,7 @@ type Tree struct {
 	// Rebuilt has what else is known of nodes that cannot be used, by their block number.
 	Rebuilt map[uint64]*Rebuilt
 
-	// Doubts, if set, says of a leaf why it may not be right; "" when it is.
+	// Doubts, if set, says of a node why it may not be right; "" when it is.
 	Doubts func(block uint64) string
 }
 
@@ -108,10 +108,12 @@ func (w *walker) node(block, lo, hi uint64, depth int) bool {
 	if r := w.tree.Rebuilt[block]; err != nil && r != nil && depth < maxDepth {
 		return w.rebuilt(r.Parts, lo, hi, depth, cmp.Or(r.Why, err))
 	}
-	if err != nil || n.Leaf {
-		return w.leaf(lo, hi, n, err)
-	}
-	if lo < n.Key(0) && !w.piece(lo, n.Key(0)-1, nil, nil) {
+	switch {
+	case err != nil:
+		return w.piece(lo, hi, nil, err)
+	case n.Leaf:
+		return w.answer(lo, hi, n, block)
+	case lo < n.Key(0) && !w.answer(lo, n.Key(0)-1, nil, block):
 		return false
 	}
 	i := n.Search(w.first)
@@ -130,13 +132,15 @@ func (w *walker) node(block, lo, hi uint64, depth int) bool {
 	return true
 }
 
-// leaf yields a leaf, or an error in the place of a node.
-func (w *walker) leaf(lo, hi uint64, n *Node, err error) bool {
-	if above := w.doubt; err == nil && above == "" && w.tree.Doubts != nil {
-		w.doubt = w.tree.Doubts(n.Block)
-		defer func() { w.doubt = above }()
+// answer yields what an intact node, the leaf n or one above, says of the keys lo to hi.
+func (w *walker) answer(lo, hi uint64, n *Node, block uint64) bool {
+	above := w.doubt
+	if above == "" && w.tree.Doubts != nil {
+		w.doubt = w.tree.Doubts(block)
 	}
-	return w.piece(lo, hi, n, err)
+	more := w.piece(lo, hi, n, nil)
+	w.doubt = above
+	return more
 }
 
 // rebuilt walks what is known of the keys lo to hi of a node that cannot be used because of

@@ -31,12 +31,24 @@ func (d *Dump) Device(id uint32, known Details) {
 
 // Run writes a mapped run of the device.
 func (d *Dump) Run(r Run) {
+	b := d.w.AvailableBuffer()
 	if r.First == r.Last {
-		d.put(`    <single_mapping origin_block="`, r.First, `" data_block="`, r.Data, `" time="`, uint64(r.Time), "\"/>\n")
-		return
+		b = append(b, `    <single_mapping origin_block="`...)
+		b = strconv.AppendUint(b, r.First, 10)
+		b = append(b, `" data_block="`...)
+		b = strconv.AppendUint(b, r.Data, 10)
+	} else {
+		b = append(b, `    <range_mapping origin_begin="`...)
+		b = strconv.AppendUint(b, r.First, 10)
+		b = append(b, `" data_begin="`...)
+		b = strconv.AppendUint(b, r.Data, 10)
+		b = append(b, `" length="`...)
+		b = strconv.AppendUint(b, r.Last-r.First+1, 10)
 	}
-	d.put(`    <range_mapping origin_begin="`, r.First, `" data_begin="`, r.Data,
-		`" length="`, r.Last-r.First+1, `" time="`, uint64(r.Time), "\"/>\n")
+	b = append(b, `" time="`...)
+	b = strconv.AppendUint(b, uint64(r.Time), 10)
+	b = append(b, "\"/>\n"...)
+	_, _ = d.w.Write(b) // Close has the error
 }
 
 // EndDevice ends a device.
