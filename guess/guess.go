@@ -68,8 +68,11 @@ const maxExtent = 4 << 20
 // minExtent is the smallest that is proposed: volumes begin at multiples of it.
 const minExtent = 64 << 10
 
-// maxVolumes bounds what a guess looks at.
-const maxVolumes = 4096
+// Bounds of what a guess looks at.
+const (
+	maxVolumes = 1024
+	maxCopies  = 256 // superblocks of one volume
+)
 
 // Guess works out a layout from the signs on some sources, sorted by source and offset.
 func Guess(signs []*scan.Sign) *Layout {
@@ -121,11 +124,15 @@ func volumes(found []*scan.Sign) []*Volume {
 		if byID[id] == nil {
 			order = append(order, id)
 		}
-		byID[id] = append(byID[id], s)
+		if len(byID[id]) < maxCopies {
+			byID[id] = append(byID[id], s)
+		}
 	}
 	var list []*Volume
 	for _, id := range order {
-		list = append(list, volume(byID[id])...)
+		if len(list) < 2*maxVolumes {
+			list = append(list, volume(byID[id])...)
+		}
 	}
 	slices.SortStableFunc(list, func(a, b *Volume) int {
 		return cmp.Or(cmp.Compare(a.Pieces[0].Source.Name, b.Pieces[0].Source.Name), cmp.Compare(a.Pieces[0].At, b.Pieces[0].At), cmp.Compare(b.Size, a.Size))

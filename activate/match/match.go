@@ -35,7 +35,8 @@ const (
 	identity  = 6  // content that belongs to this PV and no other
 	fitting   = 3  // content that could be of another PV
 	opposing  = -6 // content that cannot be there
-	remnant   = 3  // a text of the VG on the disk
+	remnant   = 3  // a text of the VG where the PV would have it
+	carved    = 1  // one anywhere on the disk: it may be a file of another system
 	exactSize = 2
 	onlySize  = 1 // more, if no other missing PV has that size
 	tooSmall  = -1
@@ -114,8 +115,11 @@ func (c *Candidate) Assume() string {
 	return fmt.Sprintf("%s=%s@%d", c.PV.ID, c.At.Source.Name, c.At.Offset)
 }
 
-// most bounds how many PVs and places are held against each other.
-const most = 64
+// Bounds of what is looked at.
+const (
+	most   = 64  // PVs of a VG, and places for one of them
+	judged = 512 // PVs on places, in all
+)
 
 // maxRounds bounds how often what was found may help to find more.
 const maxRounds = 8
@@ -149,13 +153,14 @@ func Build(ev *scan.Evidence, options rebuild.Options) (*rebuild.Result, []*Cand
 // find looks for the missing PVs of all groups, on places that are not used yet.
 func find(r *rebuild.Result, used []*Candidate) []*Candidate {
 	var all []*Candidate
+	left := judged
 	for _, g := range r.Groups {
 		absent := g.Absent()
 		if len(absent) > most {
 			absent = absent[:most]
 		}
 		for _, a := range absent {
-			all = append(all, candidates(r, g, a, absent)...)
+			all = append(all, candidates(r, g, a, absent, &left)...)
 		}
 	}
 	all = slices.DeleteFunc(all, func(c *Candidate) bool {
@@ -165,17 +170,22 @@ func find(r *rebuild.Result, used []*Candidate) []*Candidate {
 	return all
 }
 
-// candidates judges every place where a PV may lie.
-func candidates(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, absent []rebuild.Absent) []*Candidate {
+// candidates judges every place where a PV may lie, as long as some are left to be judged.
+func candidates(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, absent []rebuild.Absent, left *int) []*Candidate {
 	p := newProbe(g.At(a.Version), a.PV)
 	var list []*Candidate
 	for _, at := range places(r, g, a, p) {
+		if *left--; *left < 0 {
+			break
+		}
 		c := &Candidate{Group: g, PV: a.PV, Version: a.Version, At: at}
 		if !nowhere(at) {
 			c.bySize(absent)
 		}
 		if g.Carries(at) {
 			c.add(remnant, false, "metadata texts of VG "+a.Version.Meta.Name+" stand on it")
+		} else if carvedOn(g, at.Source) {
+			c.add(carved, false, "metadata texts of VG "+a.Version.Meta.Name+" were carved from it")
 		}
 		if n := differing(at, a.PV.ID); n <= maxDiffering {
 			c.Reasons = append(c.Reasons, Reason{identity, true, fmt.Sprintf("its label is damaged, and has the PV's UUID but for %d of its characters", n), -1})
@@ -191,6 +201,13 @@ func candidates(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, absent []
 	}
 	slices.SortStableFunc(list, func(a, b *Candidate) int { return cmp.Compare(b.Score(), a.Score()) })
 	return list
+}
+
+// carvedOn tells whether a text of the group was found on a source by carving.
+func carvedOn(g *rebuild.Group, s *scan.Source) bool {
+	return slices.ContainsFunc(g.Versions, func(v *rebuild.Version) bool {
+		return slices.ContainsFunc(v.Copies, func(c *scan.Copy) bool { return c.Slot == scan.Carved && c.Source == s })
+	})
 }
 
 // maxDiffering is how many characters of a UUID a damaged label may have wrong.

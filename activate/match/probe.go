@@ -80,7 +80,7 @@ func (p *probe) judge(at *scan.PV) []Reason {
 			v.filesystem(add)
 		}
 	}
-	for _, lv := range p.vg.Meta.LVs {
+	for _, lv := range p.lvs {
 		for _, s := range lv.Segments {
 			p.array(with, lv, s, add)
 		}

@@ -32,6 +32,8 @@ func newHistory(a *app) *cobra.Command {
 		Long: `List every version of a volume group's metadata that is found in the metadata areas, oldest
 first: lvm2 overwrites old versions only when a ring is full, so that many are still there.
 The version marked with * is the one that the other commands stand on; --at chooses another.
+Above the list stands which VGs it came from; in it, which seqnos are missing, and what of a
+damaged version was repaired from those beside it. -v adds hosts, disks and checksums.
 
 --show prints a version as lvm2 would (vgcfgrestore reads it). --diff tells in LVM's terms
 what changed between two versions, or from the one before.`,
