@@ -101,12 +101,22 @@ func TestThin(t *testing.T) {
 			spoil: func(_ *testing.T, _ *rebuild.VG, _ []image, l *metadata.LV) { with(l, "merge", "x") },
 			notes: "t: when the VG is next activated, x is to become what t is now",
 		}, {
-			name: "another transaction", want: zero + "A" + zero + zero,
+			name: "an older transaction", want: " a  ",
 			spoil: func(_ *testing.T, vg *rebuild.VG, _ []image, _ *metadata.LV) {
 				pool, _ := vg.LV("p")
 				set(pool, "transaction_id", metadata.MakeInt(5))
 			},
 			notes: "p: the pool's own metadata is at transaction 3, the VG's says 5: one of them is older, thin LVs made or removed in between may miss",
+		}, {
+			name: "metadata that a repair has put aside", want: " a  ",
+			spoil: func(_ *testing.T, vg *rebuild.VG, disks []image, _ *metadata.LV) {
+				m := pdata.New()
+				m.Commit(pdata.Pool{Transaction: 3, Devices: []pdata.Device{{ID: 7, Root: m.Tree(8, []pdata.Entry{pdata.Mapping(1, 2, 0)}), Mapped: 1}}})
+				writeInto(disks[1], 40, *m)
+				clear(disks[1][pe0 : pe0+8*extent])
+				vg.Meta.LVs = append(vg.Meta.LVs, lv("p_meta0", seg("striped", 0, 8, 0, "pv1", 40)))
+			},
+			notes: "p: the metadata of pool p is lost; what LV p_meta0 has of it is older",
 		}, {
 			name: "a device that the pool does not have", want: "....",
 			spoil: func(_ *testing.T, _ *rebuild.VG, _ []image, l *metadata.LV) {

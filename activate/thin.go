@@ -162,6 +162,11 @@ func (p *planner) judgePool(pool *thinPool, lv *metadata.LV, f metadata.ThinPool
 	if sb.TransactionID != uint64(f.TransactionID) {
 		p.note(lv, false, "the pool's own metadata is at transaction %d, the VG's says %d: one of them is older, thin LVs made or removed in between may miss", sb.TransactionID, f.TransactionID)
 	}
+	// lvm2 raises the transaction in its own text first, with the messages for the kernel.
+	pending := len(f.Messages) > 0 && sb.TransactionID+1 == uint64(f.TransactionID)
+	if pool.doubt == "" && sb.TransactionID < uint64(f.TransactionID) && !pending {
+		pool.doubt = fmt.Sprintf("the metadata of pool %s is an older state, of transaction %d; the VG's is of %d", lv.Name, sb.TransactionID, f.TransactionID)
+	}
 	if sb.NeedsCheck {
 		p.note(lv, false, "the kernel has met an error in the pool's metadata and marked it for a check")
 	}

@@ -2,6 +2,8 @@ package activate
 
 import (
 	"fmt"
+	"regexp"
+	"strings"
 
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/metadata/thin/salvage"
@@ -117,9 +119,44 @@ func (p *planner) salvagePool(pool *thinPool) (*salvage.Pool, error) {
 			hints.Devices[id] = lv.made
 		}
 		found, err := salvage.Run(holeReader{p.open(pool.metadata)}, pool.metadata.Size, hints)
+		if err != nil {
+			if other := p.otherMetadata(pool, hints); other != nil {
+				return salvaged{other, nil}
+			}
+		}
 		return salvaged{found, err}
 	}).(salvaged)
 	return s.pool, s.err
+}
+
+// leftOver matches the names of LVs that may hold older metadata of a pool: what lvconvert
+// --repair has put aside, and the spare that it works on (lib/metadata/pool_manip.c).
+var leftOver = regexp.MustCompile(`_meta[0-9]+$|_pmspare$`)
+
+// otherMetadata looks for the metadata of a pool, whose own is lost, in what repairs have
+// left; nil: there is none. One that knows none of the pool's thin devices is another's.
+func (p *planner) otherMetadata(pool *thinPool, hints salvage.Hints) *salvage.Pool {
+	for _, lv := range p.vg.Meta.LVs {
+		if !leftOver.MatchString(lv.Name) || strings.Contains(lv.Name, "_meta") && !strings.HasPrefix(lv.Name, pool.lv.Name+"_meta") {
+			continue
+		}
+		v, err := p.named(lv.Name, nil)
+		if err != nil {
+			continue
+		}
+		found, err := salvage.Run(holeReader{p.open(v)}, v.Size, hints)
+		if err != nil || found.ChunkSize != pool.chunk {
+			continue
+		}
+		for id, made := range hints.Devices {
+			if d := found.Devices[id]; d != nil && d.Known != nil && d.Known.TransactionID == made {
+				found.Unproven = fmt.Sprintf("the metadata of pool %s is lost; what LV %s has of it is older", pool.lv.Name, lv.Name)
+				found.Notes = append(found.Notes, found.Unproven)
+				return found
+			}
+		}
+	}
+	return nil
 }
 
 // thinLV is an LV of a pool.
