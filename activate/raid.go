@@ -110,7 +110,7 @@ func (p *planner) raid(lv *metadata.LV, s *metadata.Segment, n int64, above []st
 	}
 	a.choose()
 	a.arrange()
-	if a.layout.Level == 0 {
+	if a.layout.Level == 0 && a.doubt == "" {
 		if t, ok := a.stripes(); ok {
 			return t, nil
 		}

@@ -116,7 +116,7 @@ func (a *array) outvote() {
 	}
 	var equals []*raidLeg
 	for _, l := range a.legs {
-		if l.sb != nil && l.sb.Events+1 >= a.fresh.sb.Events {
+		if l.sb != nil && a.asFresh(l) {
 			equals = append(equals, l)
 			votes[geometry(l)] += 2
 			if l.sb.Layout == a.asked && (l.sb.DataOffset == 0 || a.moved) { // the text decides between as many
@@ -140,6 +140,11 @@ func (a *array) outvote() {
 			l.sb = nil
 		}
 	}
+}
+
+// asFresh tells whether a leg is as fresh as the freshest, or was only the last to be told.
+func (a *array) asFresh(l *raidLeg) bool {
+	return l.sb.Events >= a.fresh.sb.Events || a.fresh.sb.Events-l.sb.Events == 1
 }
 
 // devices is how many legs the array has, during a reshape the larger of both numbers.
@@ -257,7 +262,7 @@ func (a *array) behind(l *raidLeg) string {
 		return fmt.Sprintf("%s is stale: it failed at event %d, the array went on to %d", l.name, l.sb.Events, f.Events)
 	case f.Failed.Has(position):
 		return fmt.Sprintf("%s is stale: the other legs say that it failed", l.name)
-	case l.sb != nil && l.sb.Events+1 < f.Events:
+	case l.sb != nil && !a.asFresh(l):
 		return fmt.Sprintf("%s is stale: event %d, the array is at %d", l.name, l.sb.Events, f.Events)
 	}
 	return ""
@@ -413,7 +418,7 @@ func (a *array) judgeSync() {
 func (a *array) syncedTo() int64 {
 	to := a.fresh.sb.ResyncOffset
 	for _, l := range a.order {
-		if l.sb != nil && l.sb.Events+1 >= a.fresh.sb.Events {
+		if l.sb != nil && a.asFresh(l) {
 			to = min(to, l.sb.ResyncOffset)
 		}
 	}

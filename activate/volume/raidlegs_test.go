@@ -124,6 +124,8 @@ func TestRAIDEvidence(t *testing.T) {
 		{"one of equals says another layout", "r5ls", one("r5ls", 0, put(48, 5|3<<32)), Degraded, "equally fresh ones say raid5_ls"},
 		{"one of equals says other data", "r6zr", one("r6zr", 0, put(96, 2048)), Degraded, "with data from 1048576, equally fresh"},
 		{"one of two says other data", "r1", one("r1", 0, put(96, 2048)), Degraded, "with data from 1048576, equally fresh"},
+		{"an event that none comes after", "r1", one("r1", 1, put(sbEvents, 1<<64-1)), Doubt, "calls none of 1 legs failed"},
+		{"one of three stripes says another chunk", "r0meta", one("r0meta", 0, put(52, 64<<32)), Complete, ""},
 		{"one of two says another layout than both", "r1", both(all("r1", 2, put(96, 8)), one("r1", 1, put(96, 16))), Partial, "do not say the same"},
 		{"a position that is another's, who is lost", "r5ls", both(one("r5ls", 1, put(8, 4|3<<32)), lose("r5ls", 3)), Doubt, "not all legs say where they belong"},
 		{"only one bitmap knows of writes", "r5ls", both(one("r5ls", 2, func(b []byte) { b[4096+256] = 1 }), lose("r5ls", 0)), Doubt, "not in sync here"},
@@ -150,6 +152,19 @@ func TestRAIDEvidence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReshapedWithoutSuperblocks: the text does not say where on the legs the data begins, and
+// parity fits wherever it does.
+func TestReshapedWithoutSuperblocks(t *testing.T) {
+	r := openRAID(t, "raid-reshape")
+	vg := r.vg(t)
+	for i := range 3 {
+		patch(t, vg, fmt.Sprintf("done5_rmeta_%d", i), wipe)
+	}
+	p := plan(t, vg, "vgh/done5")
+	require.Equal(t, Doubt, Assess(p, block.Summarise(Open(p))))
+	require.Contains(t, fmt.Sprint(p.Notes), "after a reshape")
 }
 
 // TestLegsByName: each leg can be had for itself.
