@@ -2,6 +2,8 @@ package nbd
 
 import (
 	"bytes"
+	"context"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -316,3 +318,59 @@ func TestPublicClients(t *testing.T) {
 	run("qemu-img", "convert", "--salvage", "-f", "raw", "-O", "raw", uri("vg/lv"), salvaged)
 	requireStart(t, salvaged, first.data)
 }
+
+// TestSlowClient leaves replies lying, many times what a connection may hold: others are
+// served on all the same.
+func TestSlowClient(t *testing.T) {
+	dev := newDisk(4 * mib)
+	_, path := start(t, Export{Name: "a", Dev: dev})
+	slow := open(t, path, "a", false)
+	go func() {
+		for i := range uint64(4 * maxInFlight) {
+			slow.Write(requestOf(cmdRead, 0, i, 0, 4*mib))
+		}
+	}()
+	for _, structured := range []bool{true, false} {
+		c := open(t, path, "a", structured)
+		if structured {
+			got, _, _ := assemble(t, c.chunks(cmdRead, 0, 0, 4*mib), 0, 4*mib)
+			require.Equal(t, dev.data, got)
+		} else {
+			_, got := c.simple(cmdRead, 0, 0, 4*mib, nil, 4*mib)
+			require.Equal(t, dev.data, got)
+		}
+	}
+	slow.Close()
+}
+
+// TestFault has a device panic: the client gets an error, others are served, and the server
+// tells of it in the end.
+func TestFault(t *testing.T) {
+	s, err := NewServer([]Export{{Name: "a", Dev: faulty{newDisk(mib)}}, {Name: "b", Dev: newDisk(mib)}})
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- s.Serve(ctx, l) }()
+	for _, structured := range []bool{true, false} {
+		c := open(t, path, "a", structured)
+		if structured {
+			require.EqualValues(t, chunkError, c.chunks(cmdRead, 0, 0, 512)[0].kind)
+		} else {
+			errno, _ := c.simple(cmdRead, 0, 0, 512, nil, 512)
+			require.EqualValues(t, errIO, errno)
+		}
+	}
+	errno, _ := open(t, path, "b", false).simple(cmdRead, 0, 0, 512, nil, 512)
+	require.Zero(t, errno)
+	cancel()
+	var fault *block.Fault
+	require.ErrorAs(t, <-ended, &fault)
+}
+
+// faulty panics when it is read.
+type faulty struct{ *disk }
+
+func (faulty) ReadAt([]byte, int64) (int, error) { panic("a fault") }

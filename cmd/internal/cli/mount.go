@@ -20,9 +20,7 @@ import (
 )
 
 type mountOptions struct {
-	evidenceFlags
-	at        string
-	hidden    bool
+	offerFlags
 	everybody bool
 }
 
@@ -44,9 +42,7 @@ directory: root needs nothing else for it, other users the program fusermount3.`
 		},
 	}
 	fs := cmd.Flags()
-	o.evidenceFlags.add(fs)
-	fs.StringVar(&o.at, "at", "", "show an older `SEQNO`; see lvrescue history")
-	fs.BoolVarP(&o.hidden, "all", "a", false, "of a VG, show the hidden LVs too")
+	o.offerFlags.add(fs)
 	fs.BoolVar(&o.everybody, "everybody", false, "let all users of this machine read")
 	return cmd
 }
@@ -63,19 +59,11 @@ func runMount(ctx context.Context, a *app, o *mountOptions, args []string) error
 	if err := mustBeEmpty(dir); err != nil {
 		return err
 	}
-	g, err := a.gather(ctx, &o.evidenceFlags, sources, o.at != "")
+	g, lvs, err := a.gatherLVs(ctx, &o.offerFlags, w, sources)
 	if err != nil {
 		return err
 	}
 	defer g.Close()
-	lvs, err := g.pick(w, o.at, o.hidden)
-	if err != nil {
-		return err
-	}
-	a.warn(slices.Concat(failures(g.Result.Findings), lvs[0].vg.Findings))
-	if lvs, err = a.readable(lvs); err != nil {
-		return err
-	}
 	files, rows := o.files(lvs, dir)
 	m, err := mount.New(dir, files, mount.Options{Everybody: o.everybody})
 	if err != nil {

@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"github.com/lvrescue/lvrescue/rebuild"
 	"github.com/lvrescue/lvrescue/scan/block"
@@ -80,6 +84,59 @@ func (g *gathered) wholeVG(name, version string, hidden bool) ([]*assessed, erro
 		return nil, fmt.Errorf("VG %s has no LVs at seqno %s", vg.Meta.Name, vg.Version.ID())
 	}
 	return lvs, nil
+}
+
+// offerFlags are the flags of commands that offer LVs to other programs.
+type offerFlags struct {
+	evidenceFlags
+	at     string
+	hidden bool
+}
+
+func (f *offerFlags) add(fs *pflag.FlagSet) {
+	f.evidenceFlags.add(fs)
+	fs.StringVar(&f.at, "at", "", "take an older `SEQNO`; see lvrescue history")
+	fs.BoolVarP(&f.hidden, "all", "a", false, "of a VG, take the hidden LVs too")
+}
+
+// gatherLVs scans the sources and assesses the LVs that are wanted and can be read. What is
+// gathered is to be closed behind them.
+func (a *app) gatherLVs(ctx context.Context, f *offerFlags, w wanted, sources []string) (*gathered, []*assessed, error) {
+	g, err := a.gather(ctx, &f.evidenceFlags, sources, f.at != "")
+	if err != nil {
+		return nil, nil, err
+	}
+	lvs, err := g.pick(w, f.at, f.hidden)
+	if err == nil {
+		a.warn(slices.Concat(failures(g.Result.Findings), lvs[0].vg.Findings))
+		lvs, err = a.readable(lvs)
+	}
+	if err != nil {
+		g.Close()
+		return nil, nil, err
+	}
+	return g, lvs, nil
+}
+
+// readable drops the LVs that no plan could be made for, with a warning. It is an error
+// when none is left.
+func (a *app) readable(lvs []*assessed) ([]*assessed, error) {
+	var errs []error
+	var left []*assessed
+	for _, s := range lvs {
+		if s.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.name(), s.err))
+			continue
+		}
+		left = append(left, s)
+	}
+	if len(left) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		say(a.err, "warning: ", err.Error())
+	}
+	return left, nil
 }
 
 // protectedAll lists what must not be written over while these LVs are read.

@@ -18,9 +18,7 @@ import (
 )
 
 type serveOptions struct {
-	evidenceFlags
-	at      string
-	hidden  bool
+	offerFlags
 	overlay string
 	socket  string
 	listen  string
@@ -57,9 +55,7 @@ those of this machine itself take --expose as well.`,
 		},
 	}
 	fs := cmd.Flags()
-	o.evidenceFlags.add(fs)
-	fs.StringVar(&o.at, "at", "", "serve an older `SEQNO`; see lvrescue history")
-	fs.BoolVarP(&o.hidden, "all", "a", false, "of a VG, serve the hidden LVs too")
+	o.offerFlags.add(fs)
 	fs.StringVar(&o.overlay, "overlay", "", "take what clients write, into files in `DIR`")
 	fs.StringVar(&o.socket, "socket", "", "listen on the unix socket `PATH` instead of one in $XDG_RUNTIME_DIR, /run or /tmp")
 	fs.StringVar(&o.listen, "listen", "", "listen on TCP at `ADDRESS:PORT`, such as 127.0.0.1:10809")
@@ -75,19 +71,11 @@ func runServe(ctx context.Context, a *app, o *serveOptions, args []string) error
 	if err := o.checkListen(); err != nil {
 		return err
 	}
-	g, err := a.gather(ctx, &o.evidenceFlags, sources, o.at != "")
+	g, lvs, err := a.gatherLVs(ctx, &o.offerFlags, w, sources)
 	if err != nil {
 		return err
 	}
 	defer g.Close()
-	lvs, err := g.pick(w, o.at, o.hidden)
-	if err != nil {
-		return err
-	}
-	a.warn(slices.Concat(failures(g.Result.Findings), lvs[0].vg.Findings))
-	if lvs, err = a.readable(lvs); err != nil {
-		return err
-	}
 	var exports []nbd.Export
 	for i, name := range distinct(lvs, (*assessed).safeName) {
 		exports = append(exports, nbd.Export{Name: name, Description: a.describe(lvs[i]), Dev: lvs[i].dev})
@@ -111,27 +99,6 @@ func runServe(ctx context.Context, a *app, o *serveOptions, args []string) error
 		say(a.err, "", fmt.Sprintf("the overlays in %s take up %s; the same command goes on with them", o.overlay, a.size(used)))
 	}
 	return nil
-}
-
-// readable drops the LVs that no plan could be made for, with a warning. It is an error
-// when none is left.
-func (a *app) readable(lvs []*assessed) ([]*assessed, error) {
-	var errs []error
-	var left []*assessed
-	for _, s := range lvs {
-		if s.err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", s.name(), s.err))
-			continue
-		}
-		left = append(left, s)
-	}
-	if len(left) == 0 {
-		return nil, errors.Join(errs...)
-	}
-	for _, err := range errs {
-		say(a.err, "warning: ", err.Error())
-	}
-	return left, nil
 }
 
 // safeName is VG/LV, each fit to be a file's name.
