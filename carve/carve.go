@@ -226,12 +226,25 @@ func within(pieces []Piece, at int64) bool {
 }
 
 // Limits of what is kept of one source. A disk that is full of labels is an attack, or a
-// test; none of it may fill the case.
+// test; none of it may fill the case, or memory.
 const (
 	maxFinds     = 1 << 16 // in all
-	maxPerFormat = 1 << 14 // of one format
+	maxTexts     = 1 << 14 // and as many backup files
+	maxOthers    = 1 << 12 // of each other kind
+	maxSigns     = 1 << 10 // of one format
 	maxTextBytes = 1 << 30 // of texts
 )
+
+// most is how many of a kind are kept; of signs, of one format.
+func (k Kind) most() int {
+	switch k {
+	case Text, Backup:
+		return maxTexts
+	case Signed:
+		return maxSigns
+	}
+	return maxOthers
+}
 
 // count keeps the limits of a source.
 type count struct {
@@ -247,7 +260,7 @@ func (c *count) take(f *Find) bool {
 		c.format, c.left = map[string]int{}, map[string]int{}
 	}
 	name := f.Format()
-	if c.all >= maxFinds || c.format[name] >= maxPerFormat || f.SHA256 != "" && c.bytes+f.Length > maxTextBytes {
+	if c.all >= maxFinds || c.format[name] >= f.Kind.most() || f.SHA256 != "" && c.bytes+f.Length > maxTextBytes {
 		c.left[name]++
 		return false
 	}

@@ -254,8 +254,8 @@ func TestDiskFullOfLabels(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "full.img")
 	require.NoError(t, os.WriteFile(path, bytes.Repeat(label, 20000), 0o666))
 	o := search(t, t.TempDir(), Options{}, path)[0]
-	require.Len(t, o.Finds, maxPerFormat)
-	require.Equal(t, "3616 of kind label", o.Left)
+	require.Len(t, o.Finds, maxOthers)
+	require.Equal(t, "15904 of kind label", o.Left)
 }
 
 // TestDeepSearch finds texts that begin on no sector, across pieces too.

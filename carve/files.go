@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/scan/block"
@@ -46,8 +47,8 @@ type format struct {
 
 var thisFormat = format{"lvrescue case", 1}
 
-// writeFile writes a file so that it is complete or as it was before.
-func writeFile(path string, content []byte) error {
+// replaceFile writes a file so that it is complete or as it was before.
+func replaceFile(path string, write func(w io.Writer) error) error {
 	tmp := block.TempName(path)
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -56,20 +57,16 @@ func writeFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
+	w := bufio.NewWriterSize(f, 64<<10)
+	err = errors.Join(write(w), w.Flush(), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}
 	if err != nil {
 		os.Remove(tmp)
+		return err
 	}
-	return err
+	return block.SyncDir(filepath.Dir(path))
 }
 
 // readFile reads a file of a case that has at most limit bytes.
@@ -87,11 +84,11 @@ func readFile(path string, limit int64) ([]byte, error) {
 }
 
 func writeJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return writeFile(path, append(b, '\n'))
+	return replaceFile(path, func(w io.Writer) error {
+		out := json.NewEncoder(w)
+		out.SetIndent("", "  ")
+		return out.Encode(v)
+	})
 }
 
 func readJSON(path string, v any) error {
@@ -132,6 +129,7 @@ func readFinds(path string) (finds []*Find, damaged int, err error) {
 		case json.Unmarshal(line, find) != nil || !find.possible():
 			damaged++
 		case len(finds) < maxLines:
+			find.share()
 			finds = append(finds, find)
 		}
 	}
@@ -156,6 +154,19 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
+// share lets finds have one string of what few values there are for.
+func (f *Find) share() {
+	f.Checksum = f.checksum().String()
+	if i := slices.Index(kinds, f.Kind); i >= 0 {
+		f.Kind = kinds[i]
+	}
+	for _, h := range []How{BySector, ByByte, BySlot, ByRing, ByJoin} {
+		if f.How == h {
+			f.How = h
+		}
+	}
+}
+
 // possible tells whether a find that was read may be one.
 func (f *Find) possible() bool {
 	if f.Offset < 0 || f.Length < 0 || f.Length > metadata.MaxTextSize+sector || f.Offset > 1<<62 || f.Kind == Signed && f.Sign == nil {
@@ -175,22 +186,23 @@ func (f *Find) possible() bool {
 
 // writeFinds replaces a log of finds.
 func writeFinds(path string, finds []*Find) error {
-	var b bytes.Buffer
-	for _, f := range finds {
-		line, err := json.Marshal(f)
-		if err != nil {
-			return err
+	return replaceFile(path, func(w io.Writer) error {
+		out := json.NewEncoder(w)
+		out.SetEscapeHTML(false)
+		for _, f := range finds {
+			if err := out.Encode(f); err != nil {
+				return err
+			}
 		}
-		b.Write(line)
-		b.WriteByte('\n')
-	}
-	return writeFile(path, b.Bytes())
+		return nil
+	})
 }
 
 // findLog appends to a log of finds.
 type findLog struct {
 	f *os.File
 	w *bufio.Writer
+	e *json.Encoder
 }
 
 // openLog opens a log to append to. Half a line at its end becomes a line of its own.
@@ -200,6 +212,8 @@ func openLog(path string) (*findLog, error) {
 		return nil, err
 	}
 	l := &findLog{f: f, w: bufio.NewWriterSize(f, 64<<10)}
+	l.e = json.NewEncoder(l.w)
+	l.e.SetEscapeHTML(false)
 	last := make([]byte, 1)
 	if info, err := f.Stat(); err == nil && info.Size() > 0 {
 		if _, err := f.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {
@@ -209,14 +223,7 @@ func openLog(path string) (*findLog, error) {
 	return l, nil
 }
 
-func (l *findLog) add(f *Find) error {
-	line, err := json.Marshal(f)
-	if err != nil {
-		return err
-	}
-	l.w.Write(line)
-	return l.w.WriteByte('\n')
-}
+func (l *findLog) add(f *Find) error { return l.e.Encode(f) }
 
 // sync brings everything to the disk.
 func (l *findLog) sync() error {

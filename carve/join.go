@@ -28,6 +28,7 @@ const (
 	maxAllJoins  = 1 << 20
 	maxPieces    = 64
 	maxJoined    = 1 << 20 // bytes of a text that was put together
+	maxHeld      = 8 << 20 // bytes of starts and fragments that are looked at
 )
 
 // shred is a piece of a text with its place.
@@ -60,13 +61,14 @@ func join(finds []*Find, read func(f *Find) ([]byte, error)) (joined []*Find, te
 	j := &joiner{keys: map[string]bool{}, all: maxAllJoins}
 	var heads []shred
 	var names []*Find
-	content := map[string]int{}
+	content, held := map[string]int{}, int64(0)
 	for _, f := range finds {
 		head := f.Kind == Backup && f.Damage != "" && f.How == BySector && len(heads) < maxHeads
 		fragment := f.Kind == Fragment && len(j.fragments) < maxFragments
-		if !head && !fragment || f.Length > maxJoined {
+		if !head && !fragment || f.Length > maxJoined || held+f.Length > maxHeld {
 			continue
 		}
+		held += f.Length
 		text, err := read(f)
 		if err != nil || head && (len(text)+len(f.Cut))%blockUnit != 0 {
 			continue // it does not go on at the start of a block

@@ -12,6 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lvrescue/lvrescue/fixtures"
+	"github.com/lvrescue/lvrescue/fixtures/damage"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan"
 )
 
 // image lays blocks at places of an otherwise noisy disk.
@@ -78,4 +81,43 @@ func TestJoin(t *testing.T) {
 		delete(places, 1<<20+8192)
 		require.Empty(t, joinedOf(search(t, t.TempDir(), Options{}, image(t, 4<<20, places))[0].Finds), "a block is missing")
 	}
+}
+
+// TestFilesInside: the VG's own backup and archive files lie in filesystems on its LVs, one in
+// pieces between those of another file. With all of the metadata areas gone the VG is there.
+func TestFilesInside(t *testing.T) {
+	c := fixtures.Open(t, "files-inside")
+	require.NoError(t, damage.Zero(c.Disk("a"), 0, 1<<20))
+	dir := t.TempDir()
+	finds := search(t, dir, Options{}, c.Paths()...)[0].Finds
+	sum := sha256.Sum256([]byte(c.Files["backup/vgi"]))
+	whole := map[string]int{}
+	for _, f := range pick(finds, Backup) {
+		if f.Damage == "" {
+			whole[f.SHA256]++
+		}
+	}
+	require.Positive(t, whole[hex.EncodeToString(sum[:])])
+	for name, text := range c.Files {
+		if sum := sha256.Sum256([]byte(text)); filepath.Dir(name) == "archive" && filepath.Base(name) < "vgi_00006" {
+			require.GreaterOrEqual(t, whole[hex.EncodeToString(sum[:])], 3, "%s on ext4, in its journal, and on XFS", name)
+		}
+	}
+	joined := joinedOf(finds)
+	require.NotEmpty(t, joined)
+	for _, f := range joined {
+		require.Equal(t, hex.EncodeToString(sum[:]), f.SHA256)
+		require.Greater(t, len(f.Pieces), 2)
+	}
+	require.Len(t, gather(t, "", false, c.Paths()...).Copies, 0)
+	ev := gather(t, dir, false, c.Paths()...)
+	require.NotEmpty(t, ev.Copies)
+	r, err := rebuild.Build(ev, rebuild.Options{})
+	require.NoError(t, err)
+	g, err := r.Find("vgi")
+	require.NoError(t, err)
+	require.Equal(t, scan.Carved, g.Current.Copies[0].Slot)
+	require.Equal(t, rebuild.Remnant, g.Current.Strength())
+	require.NotEmpty(t, g.Doubt)
+	require.NotEmpty(t, ev.Signs)
 }

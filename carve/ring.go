@@ -11,7 +11,7 @@ import (
 // full of headers would else be read over and over.
 const (
 	maxRing  = 64 << 20
-	maxRings = 2 << 30 // of one source
+	maxRings = 256 << 20 // of one source
 )
 
 // ringText is a text that only its area tells of: a slot vouches for it, or it goes around

@@ -221,7 +221,7 @@ func (r *sourceRun) searchAll(ctx context.Context) error {
 
 // work searches units until there are no more.
 func (r *sourceRun) work(ctx context.Context, units <-chan Piece) error {
-	w := &worker{r: r, s: &searcher{dev: r.src.Dev, deep: r.opt.Deep, ring: &r.ring, emit: r.sink.add}, buf: make([]byte, pieceSize)}
+	w := &worker{r: r, s: &searcher{dev: r.src.Dev, deep: r.opt.Deep, ring: &r.ring, full: &r.sink.full, emit: r.sink.add}, buf: make([]byte, pieceSize)}
 	for u := range units {
 		if err := w.unit(ctx, u); err != nil {
 			return err

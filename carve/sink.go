@@ -1,8 +1,12 @@
 package carve
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lvrescue/lvrescue/scan/block"
@@ -14,18 +18,39 @@ type sink struct {
 	log *findLog
 
 	mu     sync.Mutex
-	seen   map[place]*Find
+	seen   map[place]seen
 	count  count
 	added  int64
-	dirty  []string // texts that are not on the disk yet
-	marked bool     // the map has changed since it was saved
-	err    error    // of the log or the map: what follows is not kept
+	dirty  []string    // texts that are not on the disk yet
+	marked bool        // the map has changed since it was saved
+	full   atomic.Bool // no more fragments are wanted
+	err    error       // of the log or the map: what follows is not kept
 }
 
 // place keeps finds apart: of several in one place one is kept.
 type place struct {
 	offset int64
 	kind   Kind
+}
+
+// seen is as much of a find as tells whether another one in its place is better.
+type seen struct {
+	vouched int8
+	how     How
+	length  int64
+	sum     [8]byte // the first of the text's SHA-256
+}
+
+func seenOf(f *Find) seen {
+	s := seen{int8(vouched(f)), f.How, f.Length, [8]byte{}}
+	hex.Decode(s.sum[:], []byte(f.SHA256[:min(len(f.SHA256), 2*len(s.sum))]))
+	return s
+}
+
+// better ranks finds of one place and kind as compare does.
+func (s seen) better(o seen) bool {
+	return cmp.Or(-cmp.Compare(s.vouched, o.vouched), cmp.Compare(s.length, o.length),
+		bytes.Compare(s.sum[:], o.sum[:]), cmp.Compare(s.how, o.how)) < 0
 }
 
 // newSink goes on with the log of a source.
@@ -35,9 +60,9 @@ func newSink(r *sourceRun) (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{r: r, seen: map[place]*Find{}}
+	s := &sink{r: r, seen: map[place]seen{}}
 	for _, f := range tidy(finds) {
-		s.seen[place{f.Offset, f.Kind}] = f
+		s.seen[place{f.Offset, f.Kind}] = seenOf(f)
 		s.count.take(f)
 	}
 	s.log, err = openLog(path)
@@ -52,11 +77,17 @@ func (s *sink) add(f *Find, text []byte) error {
 		return s.err
 	}
 	p := place{f.Offset, f.Kind}
-	known := s.seen[p]
-	if known != nil && compare(known, f) <= 0 || known == nil && !s.count.take(f) {
+	known, again := s.seen[p]
+	if again && !seenOf(f).better(known) {
 		return nil
 	}
-	s.seen[p] = f
+	if !again && !s.count.take(f) {
+		if f.Kind == Fragment {
+			s.full.Store(true)
+		}
+		return nil
+	}
+	s.seen[p] = seenOf(f)
 	if f.SHA256 != "" {
 		written, err := saveText(s.r.c.Dir, f.SHA256, text)
 		if err != nil {
@@ -67,7 +98,7 @@ func (s *sink) add(f *Find, text []byte) error {
 			s.dirty = append(s.dirty, textPath(s.r.c.Dir, f.SHA256))
 		}
 	}
-	if known == nil {
+	if !again {
 		s.added++
 		s.r.progress.add(0, 1)
 	}
@@ -139,6 +170,7 @@ func (s *sink) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.save()
+	s.seen = nil // what comes now takes memory of its own
 	if closed := s.log.close(); err == nil {
 		err = closed
 	}

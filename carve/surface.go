@@ -21,6 +21,7 @@ type searcher struct {
 	dev  block.Device
 	deep bool
 	ring *atomic.Int64                    // bytes of rings that may still be searched; see maxRings
+	full *atomic.Bool                     // there are as many fragments as are kept
 	emit func(f *Find, text []byte) error // text: of a text, else nil
 
 	piece []byte // whole sectors of the source, from byte base on

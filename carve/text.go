@@ -183,9 +183,16 @@ func (s *searcher) backup(at int64, how How) {
 	s.foundText(f, raw)
 }
 
+// maxFragment is the most that is kept of a fragment, in bytes: unlike texts, which end where
+// another begins, fragments may lie in each other.
+const maxFragment = 64 << 10
+
 // fragment looks at the rest of a text whose start is elsewhere.
 func (s *searcher) fragment(at int64) {
-	s.collect(at, metadata.MaxTextSize, Fragment)
+	if s.full != nil && s.full.Load() {
+		return
+	}
+	s.collect(at, maxFragment, Fragment)
 	n := fragmentEnd(s.text)
 	f := &Find{Kind: Fragment, Offset: at, How: BySector, Checksum: metadata.ChecksumAbsent.String(), Damage: "its start is not here"}
 	s.foundText(f, s.text[:f.cut(s.text, n)])

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,10 @@ theirs.`,
 	return cmd
 }
 
+// gcPercent is how much memory may grow before it is tidied up: little, since a search runs for
+// days beside other programs, and makes hardly any garbage.
+const gcPercent = 30
+
 // carveRow is what a search of one source has come to, as --json shows it.
 type carveRow struct {
 	Source   string        `json:"source"`
@@ -73,6 +78,7 @@ type carveRow struct {
 }
 
 func runCarve(ctx context.Context, a *app, o *carveOptions, args []string) error {
+	debug.SetGCPercent(gcPercent)
 	opt := carve.Options{Deep: o.deep, Retry: o.retry}
 	var err error
 	switch {
