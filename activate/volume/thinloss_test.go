@@ -1,0 +1,102 @@
+package volume
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lvrescue/lvrescue/activate"
+	"github.com/lvrescue/lvrescue/fixtures"
+	"github.com/lvrescue/lvrescue/fixtures/damage"
+	"github.com/lvrescue/lvrescue/metadata/btree"
+	"github.com/lvrescue/lvrescue/metadata/thin"
+	"github.com/lvrescue/lvrescue/scan/block"
+)
+
+// TestThinMetadataLost breaks each block in use of the metadata of real pools, alone and
+// together with the superblock, and holds the thin LVs against what the kernel wrote: what is
+// called data or zeros is right, and an inner node or a superblock costs nothing.
+func TestThinMetadataLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("too slow for the race detector: runs without -short")
+	}
+	for _, c := range []struct{ corpus, lv string }{{"thin", "vgt/t1"}, {"thin-crash", "vgt/t1"}} {
+		t.Run(c.corpus, func(t *testing.T) {
+			disks := fixtures.Open(t, c.corpus)
+			var target activate.Thin
+			each(t, disks.Paths(), func(_ string, plan *activate.Plan) {
+				if plan.VG.Meta.Name+"/"+plan.LV.Name == c.lv {
+					target = plan.Root.Segments[0].Target.(activate.Thin)
+				}
+			})
+			at := target.Metadata.Volume.Segments[0].Target.(activate.Linear).Input
+			path, off := at.PV.Found.Source.Name, at.PV.Found.Offset+at.Off
+			meta := OpenVolume(target.Metadata.Volume)
+			pool, err := thin.Open(meta, meta.Size())
+			require.NoError(t, err)
+			healthy := map[string]block.Device{}
+			each(t, disks.Paths(), func(name string, plan *activate.Plan) {
+				if _, ok := plan.Root.Segments[0].Target.(activate.Thin); ok {
+					healthy[name] = inMemory(t, Open(plan))
+				}
+			})
+			require.NotEmpty(t, healthy)
+			for _, b := range inUse(t, pool) {
+				for _, blocks := range [][]uint64{{b}, {0, b}} {
+					for _, n := range blocks {
+						require.NoError(t, damage.Flip(path, off+int64(n)*btree.BlockSize+777, 3))
+					}
+					each(t, disks.Paths(), func(name string, plan *activate.Plan) {
+						if h := healthy[name]; h != nil {
+							requireSame(t, fmt.Sprintf("%v: %s", blocks, plan.LV.Name), h, Open(plan))
+						}
+					})
+					for _, n := range blocks {
+						require.NoError(t, damage.Flip(path, off+int64(n)*btree.BlockSize+777, 3))
+					}
+				}
+			}
+		})
+	}
+}
+
+// inUse lists the metadata blocks that a pool's trees use, and its space map's index.
+func inUse(t *testing.T, p *thin.Pool) []uint64 {
+	blocks := []uint64{p.MappingRoot, p.DetailsRoot, p.MetadataMap.Bitmaps}
+	for _, tree := range []btree.Tree{{Reader: p.Reader, Root: p.MappingRoot, ValueSize: 8}} {
+		for piece := range tree.Walk(0, thin.MaxDevice) {
+			for i, j := piece.Entries(); i < j; i++ {
+				blocks = append(blocks, piece.Node.Uint64(i))
+			}
+		}
+	}
+	require.Greater(t, len(blocks), 4)
+	return blocks
+}
+
+// inMemory keeps what a device holds, its zeros as such.
+func inMemory(t *testing.T, dev block.Device) block.Device {
+	b := make([]byte, dev.Size())
+	_, err := dev.ReadAt(b, 0)
+	require.NoError(t, err)
+	return memory(b)
+}
+
+// requireSame holds what a device delivers beyond doubt against the healthy one.
+func requireSame(t *testing.T, what string, healthy, got block.Device) {
+	t.Helper()
+	require.Equal(t, healthy.Size(), got.Size(), what)
+	for e := range got.Extents(0, got.Size()) {
+		if e.State != block.Data && e.State != block.Zero {
+			continue
+		}
+		a, b := make([]byte, e.Len), make([]byte, e.Len)
+		_, err := got.ReadAt(a, e.Off)
+		require.NoError(t, err, what)
+		_, err = healthy.ReadAt(b, e.Off)
+		require.NoError(t, err, what)
+		require.True(t, bytes.Equal(a, b), "%s: bytes %d to %d are wrong", what, e.Off, e.End())
+	}
+}
