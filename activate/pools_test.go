@@ -141,6 +141,12 @@ func TestThin(t *testing.T) {
 			notes: "p: the pool's space map is damaged: which metadata blocks are in use is not fully known\n" +
 				"p: the details tree is damaged: how many mappings each thin device has is not known of all of them",
 		}, {
+			name: "a pool of QNAP's", want: "....",
+			spoil: func(_ *testing.T, vg *rebuild.VG, _ []image, _ *metadata.LV) {
+				vg.Meta.LVs[1].Segments[0].Type = "tier-thin-pool"
+			},
+			why: "pool p is a tier-thin-pool, which only QNAP's LVM makes",
+		}, {
 			name: "no pool", want: "....",
 			spoil: func(_ *testing.T, vg *rebuild.VG, _ []image, _ *metadata.LV) { vg.Meta.LVs[1].Name = "q" },
 			why:   `the metadata has no pool "p" of one segment`,

@@ -127,6 +127,9 @@ func (p *planner) thinPool(name string, above []string) (*thinPool, error) {
 	if slices.Contains(above, name) {
 		return nil, fmt.Errorf("pool %s stands on itself", name)
 	}
+	if lv.Segments[0].Type == "tier-thin-pool" {
+		return nil, fmt.Errorf("pool %s is a tier-thin-pool, which only QNAP's LVM makes: which block of its data lies on which tier is not known, so nothing of it is read", name)
+	}
 	f, err := lv.Segments[0].ThinPool()
 	if err != nil {
 		return nil, fmt.Errorf("pool %s: %w", name, err)

@@ -19,7 +19,17 @@ type thinCheckRow struct {
 	Unread      uint64          `json:"unread"`
 	Notes       []string        `json:"notes"`
 	Damaged     []damagedRow    `json:"damaged"`
+	Conflicts   []conflictRow   `json:"conflicts"`
 	Devices     []thinDeviceRow `json:"devices"`
+}
+
+// conflictRow is a block of the data that two mappings claim.
+type conflictRow struct {
+	Data  uint64 `json:"data_block"`
+	Block uint64 `json:"block"`
+	Time  uint32 `json:"time"`
+	Other uint64 `json:"other_block"`
+	Since uint32 `json:"other_time"`
 }
 
 type damagedRow struct {
@@ -53,7 +63,8 @@ func (a *app) thinCheck(p *thinShown) error {
 	for _, d := range p.found.Damage() {
 		row.Damaged = append(row.Damaged, damagedRow{d.Block, int64(d.Block) * 4096, d.Text})
 	}
-	whole := p.found.SuperErr == nil && len(row.Damaged) == 0 && p.found.Partial == ""
+	a.thinConflicts(p, &row)
+	whole := p.found.SuperErr == nil && len(row.Damaged)+len(row.Conflicts) == 0 && p.found.Partial == ""
 	for _, id := range p.ids() {
 		d := p.found.Devices[id]
 		r := thinDeviceRow{ID: id, Notes: list(d.Notes)}
@@ -95,6 +106,18 @@ func (a *app) thinCheck(p *thinShown) error {
 	return err
 }
 
+// thinConflicts looks for blocks of the data that two places claim.
+func (a *app) thinConflicts(p *thinShown, row *thinCheckRow) {
+	row.Conflicts = []conflictRow{}
+	conflicts, ok := p.found.Conflicts(uint64(p.Data.Size / p.found.ChunkSize))
+	if !ok {
+		row.Notes = append(row.Notes, "the data has too many blocks to look for any that is claimed twice")
+	}
+	for _, c := range conflicts {
+		row.Conflicts = append(row.Conflicts, conflictRow{c.Data, c.Block, c.Time, c.Other, c.Since})
+	}
+}
+
 func (a *app) printThinCheck(p *thinShown, row thinCheckRow, whole bool) error {
 	state := "its metadata is intact"
 	if !whole {
@@ -116,6 +139,14 @@ func (a *app) printThinCheck(p *thinShown, row thinCheckRow, whole bool) error {
 			break
 		}
 		fmt.Fprintln(a.out, render.Paragraph("  - ", d.Text))
+	}
+	for i, c := range row.Conflicts {
+		if i == most && !a.verbose {
+			fmt.Fprintf(a.out, "  … and %d more blocks of data that are claimed twice: -v lists them\n", len(row.Conflicts)-i)
+			break
+		}
+		fmt.Fprintln(a.out, render.Paragraph("  - ", fmt.Sprintf("block %d of the data is claimed twice, which no snapshot explains: as block %d of a thin device, mapped at time %d, and as block %d, at time %d",
+			c.Data, c.Block, c.Time, c.Other, c.Since)))
 	}
 	t := render.Table{Columns: []render.Column{render.Right("Id"), render.Left("LV"), render.Right("Mapped"), render.Right("Of"),
 		render.Right("Doubtful"), render.Right("Unknown"), render.Left("")}}

@@ -127,3 +127,15 @@ func gapless(t *testing.T, d thin.Device) {
 	}
 	require.Equal(t, uint64(1<<40+1), next)
 }
+
+func TestBlocksClaimedTwice(t *testing.T) {
+	m := pdata.New()
+	one := m.Tree(8, []pdata.Entry{pdata.Mapping(0, 5, 0), pdata.Mapping(1, 6, 0)})
+	two := m.Tree(8, []pdata.Entry{pdata.Mapping(0, 5, 0), pdata.Mapping(9, 6, 1)})
+	m.Commit(pdata.Pool{Devices: []pdata.Device{{ID: 1, Root: one, Mapped: 2}, {ID: 2, Root: two, Mapped: 2}}})
+	found, ok := salvaged(t, *m, salvage.Hints{}).Conflicts(100)
+	require.True(t, ok)
+	require.Equal(t, []salvage.Conflict{{Data: 6, Block: 1, Other: 9, Time: 0, Since: 1}}, found)
+	_, ok = salvaged(t, *m, salvage.Hints{}).Conflicts(1 << 60)
+	require.False(t, ok)
+}
