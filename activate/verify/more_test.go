@@ -64,3 +64,35 @@ func TestChecksumsTellWhoLies(t *testing.T) {
 		}
 	}
 }
+
+// TestMirrors: of the kind before raid1 only those regions are compared that a log calls in
+// sync.
+func TestMirrors(t *testing.T) {
+	for lv, checked := range map[string]bool{"vgm/two": true, "vgm/three": true, "vgm/core": false, "vgm/nosync": false} {
+		_, vg := openVG(t, "mirror")
+		found, totals := run(t, plan(t, vg, lv))
+		require.Empty(t, found, lv)
+		require.Equal(t, 1, totals.Arrays)
+		require.Equal(t, checked, totals.Checked > 0, "%s %+v", lv, totals)
+		if !checked {
+			continue
+		}
+		require.Zero(t, totals.Unchecked, lv)
+		legs := plan(t, vg, lv).Root.Segments[0].Target.(activate.Mirror).Legs
+		for i, leg := range legs {
+			const at = 20_000
+			in := leg.Volume.Segments[0].Target.(activate.Linear).Input
+			honest := in.PV.Dev
+			in.PV.Dev = lying{honest, in.Off + leg.Off + at}
+			found, _ := run(t, plan(t, vg, lv))
+			require.Len(t, found, 1)
+			require.Equal(t, int64(at/block.SectorSize*block.SectorSize), found[0].Off)
+			require.Equal(t, len(legs) > 2, found[0].Liar == i)
+			in.PV.Dev = honest
+		}
+	}
+	_, vg := openVG(t, "mirror")
+	_, totals := run(t, plan(t, vg, "vgm/young"))
+	require.Positive(t, totals.Checked)
+	require.Greater(t, totals.Unchecked, totals.Checked, "it is in its first sync")
+}

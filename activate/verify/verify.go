@@ -1,4 +1,4 @@
-// Package verify reads all legs of RAID LVs and tells where mirrors or parity disagree, and
+// Package verify reads all legs of RAID LVs and of mirrors and tells where mirrors or parity disagree, and
 // which leg is then likely to be wrong.
 //
 // All offsets and lengths are bytes.
@@ -22,7 +22,7 @@ type Mismatch struct {
 	Off, Len int64
 
 	// LegOff and LegLen are the range in which the legs disagree, the same on each leg, from
-	// the start of its image LV. Of a raid10 that spreads its copies it is where the liar has
+	// the start of its image LV, or of what a mirror has of its leg. Of a raid10 that spreads its copies it is where the liar has
 	// it, or the first copy.
 	LegOff, LegLen int64
 
@@ -34,13 +34,13 @@ type Mismatch struct {
 
 // Totals sums up what was read, in bytes of all legs.
 type Totals struct {
-	Arrays    int   // RAID LVs found
+	Arrays    int   // RAID LVs and mirrors found
 	Checked   int64 // bytes that were compared
 	Unchecked int64 // bytes that could not be: bad, stale, or never in sync
 	Wrong     int64 // of Checked, the bytes in mismatches
 }
 
-// Run checks every RAID LV that a plan stands on, and reports mismatches leg by leg
+// Run checks every RAID LV and mirror that a plan stands on, and reports mismatches leg by leg
 // offset, each as long as it goes on. progress, which may be nil, is told the bytes of all
 // legs that are done, and how many there are in all.
 func Run(ctx context.Context, p *activate.Plan, progress func(done, total int64), report func(Mismatch)) (Totals, error) {
@@ -71,15 +71,18 @@ func Run(ctx context.Context, p *activate.Plan, progress func(done, total int64)
 	return t, nil
 }
 
-// walk finds the RAID segments below a volume, each once.
+// walk finds the RAID and mirror segments below a volume, each once.
 func walk(v *activate.Volume, seen map[*activate.Volume]bool, visit func(*activate.Volume, activate.Segment, activate.RAID)) {
 	if seen[v] {
 		return
 	}
 	seen[v] = true
 	for _, s := range v.Segments {
-		if r, ok := s.Target.(activate.RAID); ok {
-			visit(v, s, r)
+		switch t := s.Target.(type) {
+		case activate.RAID:
+			visit(v, s, t)
+		case activate.Mirror:
+			visit(v, s, asRAID(t, s.Len))
 		}
 		for _, in := range s.Target.Inputs() {
 			if in.Volume != nil {
@@ -87,6 +90,35 @@ func walk(v *activate.Volume, seen map[*activate.Volume]bool, visit func(*activa
 			}
 		}
 	}
+}
+
+// mostMarks bounds how many runs of regions that are not in sync are kept apart.
+const mostMarks = 1 << 20
+
+// asRAID gives a mirror of n bytes as raid1, of which only the regions count that its log calls
+// in sync.
+func asRAID(t activate.Mirror, n int64) activate.RAID {
+	r := activate.RAID{Parts: []activate.Part{{Len: n, Layout: dmraid.Layout{Level: 1, Devices: len(t.Legs)}}}}
+	var marks []block.Extent
+	for at := int64(0); at < n; {
+		sync, end := false, n
+		if t.Log != nil {
+			var regions int64
+			sync, regions = t.Log.Run(at / t.RegionSize)
+			end = min(n, (at/t.RegionSize+regions)*t.RegionSize)
+		}
+		if len(marks) == mostMarks {
+			sync, end = false, n
+		}
+		if !sync {
+			marks = append(marks, block.Extent{Off: at, Len: end - at, State: block.Doubtful, Why: t.Unsynced})
+		}
+		at = end
+	}
+	for _, in := range t.Legs {
+		r.Legs = append(r.Legs, activate.Leg{Image: in, Size: n, Marks: marks})
+	}
+	return r
 }
 
 // checker works on one part of an array.

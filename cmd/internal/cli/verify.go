@@ -22,7 +22,7 @@ func newVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify VG/LV [SOURCE...]",
 		Short: "Compare the legs of RAID LVs, and name the one that lies where that can be told",
-		Long: `Read all legs of the RAID LVs that an LV stands on, and list where mirrors or parity disagree.
+		Long: `Read all legs of the RAID LVs and mirrors that an LV stands on, and list where they disagree.
 With raid6, or three copies, the leg that all others speak against is named; with integrity the
 one whose own checksums do.
 
@@ -121,7 +121,7 @@ func (a *app) verify(ctx context.Context, s *assessed) (verifyRow, error) {
 		bar.Close()
 	}
 	if err == nil && totals.Arrays == 0 {
-		err = fmt.Errorf("%s stands on no RAID LV: there is nothing to compare", s.name())
+		err = fmt.Errorf("%s stands on no RAID LV and no mirror: there is nothing to compare", s.name())
 	}
 	row.Checked, row.Unchecked, row.Wrong = totals.Checked, totals.Unchecked, totals.Wrong
 	return row, err
