@@ -28,7 +28,7 @@ type serveOptions struct {
 func newServe(a *app) *cobra.Command {
 	var o serveOptions
 	cmd := &cobra.Command{
-		Use:   "serve VG/LV... | serve VG [SOURCE...]",
+		Use:   "serve VG|VG/LV... [SOURCE...]",
 		Short: "Serve LVs over NBD, to nbd-client, qemu and libnbd",
 		Long: `Serve LVs as network block devices until interrupted, without root, device-mapper or
 an image file: each LV is an export named VG/LV. Any number of clients may read at once.
