@@ -23,6 +23,10 @@ type Plan struct {
 	LV    *metadata.LV
 	Root  *Volume
 	Notes []Note // what was decided on the way, and why
+
+	// Places is how many segments and areas of the metadata it was put together from: a
+	// measure of the memory that it takes.
+	Places int
 }
 
 // Note is a decision that the user should know of: "leg 2 of vg/home is stale: events 41,
@@ -124,15 +128,23 @@ func New(vg *rebuild.VG, lv *metadata.LV, open Opener) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("LV %s/%s: %w", vg.Meta.Name, lv.Name, err)
 	}
-	return &Plan{VG: vg, LV: lv, Root: root, Notes: p.notes}, nil
+	return &Plan{VG: vg, LV: lv, Root: root, Notes: p.notes, Places: p.places}, nil
 }
 
 // maxDepth bounds how deep LVs may stand on LVs. lvm2's deepest stacks (a snapshot of a
 // thin LV on a cached pool on RAID with integrity) need about ten.
 const maxDepth = 32
 
-// maxStripes bounds the stripes of a segment; lvm2 makes at most 128.
-const maxStripes = 1024
+// maxStripes bounds the stripes of a segment; lvm2 makes at most 128. maxAreas bounds what a
+// segment of any type lists: legs of RAID are two areas each.
+const (
+	maxStripes = 1024
+	maxAreas   = 2 * maxStripes
+)
+
+// maxPlaces bounds how many segments and areas a plan is put together from, and with that its
+// memory.
+const maxPlaces = 1 << 17
 
 // planner keeps what New looks up again and again; of two of one name the first counts, as
 // for lvm2.
@@ -145,6 +157,7 @@ type planner struct {
 	snapshots map[string]*metadata.LV // see findSnapshots
 	merging   map[string]*metadata.LV
 	notes     []Note
+	places    int // see maxPlaces
 }
 
 // volume plans the bytes of an LV itself, which is what segments that name it mean: of the
@@ -228,6 +241,12 @@ func (p *planner) target(lv *metadata.LV, s *metadata.Segment, n int64, above []
 }
 
 func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []string) (Target, error) {
+	if len(s.Areas) > maxAreas {
+		return nil, fmt.Errorf("the metadata lists %d places, at most %d are read", len(s.Areas), maxAreas)
+	}
+	if p.places += 1 + len(s.Areas); p.places > maxPlaces {
+		return nil, fmt.Errorf("the metadata makes LVs of more than %d places: this is behind the last that is read", maxPlaces)
+	}
 	if strings.HasPrefix(s.Type, "raid") { // flags of a reshape are its own to read
 		return p.raid(lv, s, n, above)
 	}

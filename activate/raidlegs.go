@@ -295,8 +295,9 @@ var everything = []span{{0, math.MaxInt64}}
 
 func from(lo int64) []span { return []span{{lo, math.MaxInt64}} }
 
-// maxSpans bounds what is kept of a bitmap. What has more is taken as a whole.
-const maxSpans = 1 << 20
+// maxSpans bounds what is kept of a bitmap, for all legs together. What has more is taken as
+// a whole.
+const maxSpans = 1 << 19
 
 // dirty gives the ranges of the legs that the bitmap calls dirty.
 func (a *array) dirty() []span {
@@ -310,7 +311,7 @@ func (a *array) dirty() []span {
 			s[n-1].hi = max(s[n-1].hi, d.hi)
 			continue
 		}
-		if len(s) == maxSpans {
+		if len(s) == maxSpans/len(a.order) {
 			return everything
 		}
 		s = append(s, d)

@@ -281,6 +281,9 @@ func (d *decoder) readPVs() {
 		}
 		pv := &PV{Key: n.Key, Node: n}
 		what := subject{"PV ", n.Key, ""}
+		if !d.room(n, lvMemory, "all PVs from here on") {
+			return
+		}
 		if len(n.Key) > maxNameLength {
 			d.bad(n, what.String(), "the name of %s has %d bytes, at most %d are possible", what, len(n.Key), maxNameLength)
 			continue
@@ -318,9 +321,21 @@ func pvPlaced(pv *PV) bool {
 func (d *decoder) readLVs() {
 	for n := range d.vg.Node.Child(keyLVs).Children() {
 		if n.Kind == Section {
+			if !d.room(n, lvMemory, "all LVs from here on") {
+				return
+			}
 			d.vg.LVs = append(d.vg.LVs, d.readLV(n))
 		}
 	}
+}
+
+// room reports whether there is memory for what a node is about to become.
+func (d *decoder) room(n *Node, bytes int, what string) bool {
+	if !d.text.take(bytes) {
+		d.bad(n, what, "expected %s", d.text.tooMuch())
+		return false
+	}
+	return true
 }
 
 // readLV reads an LV with those of its segments that are intact.
@@ -346,6 +361,10 @@ func (d *decoder) readLV(n *Node) *LV {
 	for c := n.first; c != nil; c = c.next {
 		if c.Kind != Section {
 			continue
+		}
+		if !d.room(c, segmentMemory, what.String()+": all segments from here on") {
+			lv.Damaged = d.err
+			break
 		}
 		if s := d.readSegment(c, n.Key); s != nil {
 			lv.Segments = append(lv.Segments, s)
@@ -423,6 +442,9 @@ func (d *decoder) readHistory() {
 	for n := range d.vg.Node.Child(keyHistorical).Children() {
 		if n.Kind != Section {
 			continue
+		}
+		if !d.room(n, lvMemory, "all historical LVs from here on") {
+			return
 		}
 		h := &HistoricalLV{Key: n.Key, Node: n}
 		what := subject{"historical LV ", n.Key, ""}

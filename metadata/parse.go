@@ -7,13 +7,20 @@ import (
 	"strings"
 )
 
-// Limits against hostile texts, beside MaxTextSize. Ten thousand LVs are about 3 MB, 130,000
-// nodes and 200,000 values; the limits keep a tree below about 150 MiB.
+// MaxMemory is what a text, and everything that is made of it, may take in memory, in bytes. A
+// text of MaxTextSize as lvm2 writes it takes less: hostile ones have more in fewer bytes.
+const MaxMemory = 112 << 20
+
+// What things are taken to need of it, in bytes, with all that stands on them later.
 const (
-	maxDepth  = 32 // nested sections; lvm2 writes at most 6
-	maxNodes  = 1 << 20
-	maxValues = 2 << 20
+	nodeMemory    = 96
+	valueMemory   = 48
+	lvMemory      = 768 // or PV
+	segmentMemory = 512
+	areaMemory    = 128 // each name and each number in the list of areas
 )
+
+const maxDepth = 32 // nested sections; lvm2 writes at most 6
 
 // Style is one of the two ways lvm2 lays out a text.
 type Style uint8
@@ -29,6 +36,26 @@ type Text struct {
 	Style Style
 
 	src string
+	*memory
+}
+
+// memory is an account of what a text takes.
+type memory struct{ limit, left int } // bytes
+
+func newMemory(limit int) *memory { return &memory{limit, limit} }
+
+// Memory is about how many bytes the text, and all that was made of it, takes.
+func (m *memory) Memory() int { return m.limit - m.left }
+
+// take takes n bytes and reports whether they were there.
+func (m *memory) take(n int) bool {
+	m.left -= n
+	return m.left >= 0
+}
+
+// tooMuch is what was expected where a text needs more.
+func (m *memory) tooMuch() string {
+	return fmt.Sprintf("the end of what fits into %d bytes of memory", m.limit)
 }
 
 // VG gives the VG's section: the first section at the top of the text
@@ -65,7 +92,10 @@ func (e *SyntaxError) Error() string {
 
 // Parse reads a metadata text, from a metadata area or a backup file, up to its end or the
 // first NUL byte. The grammar is that of libdm/libdm-config.c. Any error is a *SyntaxError.
-func Parse(text []byte) (*Text, error) {
+func Parse(text []byte) (*Text, error) { return parse(text, MaxMemory) }
+
+// parse is Parse with less memory.
+func parse(text []byte, limit int) (*Text, error) {
 	if len(text) > MaxTextSize {
 		return nil, &SyntaxError{Line: 1, Column: 1,
 			Expected: fmt.Sprintf("at most %d bytes of text", MaxTextSize),
@@ -75,17 +105,20 @@ func Parse(text []byte) (*Text, error) {
 	if end := strings.IndexByte(src, 0); end >= 0 {
 		src = src[:end]
 	}
-	p := parser{src: src}
+	p := parser{src: src, memory: newMemory(limit)}
+	if !p.take(len(src)) {
+		return nil, p.fail(p.tooMuch())
+	}
 	root := p.nodes.one()
 	if err := p.body(root, 0); err != nil {
 		return nil, err
 	}
-	return newText(root, src), nil
+	return newText(root, src, p.memory), nil
 }
 
 // newText tells the style by what comes first: the header or the VG.
-func newText(root *Node, src string) *Text {
-	t := &Text{Root: root, src: src}
+func newText(root *Node, src string, m *memory) *Text {
+	t := &Text{Root: root, src: src, memory: m}
 	for n := range root.Children() {
 		switch n.Kind {
 		case Assignment:
@@ -106,8 +139,7 @@ type parser struct {
 	quiet  bool // nobody reads the errors
 	nodes  slab[Node]
 	values slab[Value]
-
-	nodeCount, valueCount int
+	*memory
 
 	section *Node // the innermost open one: takes comments
 	fresh   *Node // a comment on its line belongs to it
@@ -199,8 +231,8 @@ func (p *parser) path(section *Node, key string, start int, depth *int) (*Node, 
 
 // add appends a new node to a section.
 func (p *parser) add(section *Node, key string, offset int) (*Node, error) {
-	if p.nodeCount++; p.nodeCount > maxNodes {
-		return nil, p.failAt(offset, fmt.Sprintf("at most %d keys and comments", maxNodes))
+	if !p.take(nodeMemory) {
+		return nil, p.failAt(offset, p.tooMuch())
 	}
 	n := p.nodes.one()
 	n.Key, n.Offset = key, offset
@@ -277,8 +309,8 @@ func (p *parser) elements(key string) error {
 
 // value reads one value.
 func (p *parser) value(key string) (v Value, err error) {
-	if p.valueCount++; p.valueCount > maxValues {
-		return v, p.fail(fmt.Sprintf("at most %d values", maxValues))
+	if !p.take(valueMemory) {
+		return v, p.fail(p.tooMuch())
 	}
 	start := p.pos
 	switch c := p.peek(); c {

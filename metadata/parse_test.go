@@ -124,13 +124,14 @@ func TestParseErrors(t *testing.T) {
 func TestParseLimits(t *testing.T) {
 	for name, text := range map[string]string{
 		"size":     strings.Repeat(" ", MaxTextSize+1),
-		"nodes":    strings.Repeat("a{}", maxNodes+1),
-		"comments": strings.Repeat("#\n", maxNodes+1),
-		"values":   "a=[" + strings.Repeat("1,", maxValues+1) + "]",
+		"nodes":    strings.Repeat("a{}", MaxMemory/nodeMemory),
+		"comments": strings.Repeat("#\n", MaxMemory/nodeMemory),
+		"values":   "a=[" + strings.Repeat("1,", MaxMemory/valueMemory) + "]",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse([]byte(text))
-			require.ErrorContains(t, err, "at most")
+			require.Error(t, err)
+			require.Regexp(t, "at most 8388608 bytes|what fits into 117440512 bytes", err.Error())
 		})
 	}
 }

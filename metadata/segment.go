@@ -51,6 +51,9 @@ func (d *decoder) readAreas(s *Segment) error {
 	if list == nil || list.Kind != Assignment {
 		return fmt.Errorf("%s is missing", kind.list)
 	}
+	if !d.text.take(areaMemory * len(list.Values)) {
+		return fmt.Errorf("%s: expected %s", kind.list, d.text.tooMuch())
+	}
 	count, ok := s.Node.Int(kind.count)
 	if !ok {
 		return fmt.Errorf("%s is missing or no integer", kind.count)

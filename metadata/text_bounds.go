@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// MaxTextSize is the longest metadata text that is read, in bytes: about 50,000 LVs.
-const MaxTextSize = 16 << 20
+// MaxTextSize is the longest metadata text that is read, in bytes: about 25,000 LVs.
+const MaxTextSize = 8 << 20
 
 // A raw text begins "NAME {\nid = \"UUID\"\nseqno = ", and ends with a trailer whose last
 // field is creation_time (lib/format_text/export.c). An LV's section begins alike but for

@@ -15,8 +15,12 @@ import (
 // that damage overwrites bytes where they stand: what follows a hole still belongs to the
 // same LV only if no other LV fits into the hole. Bytes that changed into other valid text
 // cannot be told by the text itself; that takes its checksum.
-func ParseTolerant(text []byte) (*VG, error) {
-	t, err := Parse(text)
+func ParseTolerant(text []byte) (*VG, error) { return ParseWithin(text, MaxMemory) }
+
+// ParseWithin is ParseTolerant for when there are only so many bytes of memory for the text
+// and all that is made of it: see [Text.Memory]. A text that needs more is of no use at all.
+func ParseWithin(text []byte, limit int) (*VG, error) {
+	t, err := parse(text, limit)
 	if err == nil {
 		err = t.unclean()
 	}
@@ -28,7 +32,10 @@ func ParseTolerant(text []byte) (*VG, error) {
 		}
 		damage = &DamagedError{Damages: []Damage{{syntax.Line, syntax.Column, syntax.Offset,
 			"expected " + syntax.Expected + ", found " + syntax.Found, ""}}}
-		t = salvage(strings.TrimRight(string(text), "\x00"), damage)
+		m := newMemory(limit)
+		if t = salvage(strings.TrimRight(string(text), "\x00"), damage, m); m.left < 0 {
+			return nil, err
+		}
 	}
 	vg, found := decode(t, damage)
 	switch {
@@ -99,10 +106,10 @@ type frame struct {
 }
 
 // salvage reads what it can of a text that breaks the grammar.
-func salvage(src string, damage *DamagedError) *Text {
-	s := &salvager{lines: newLineReader(src), damage: damage, root: &Node{}, lists: map[place]*Node{}, hole: -1, lost: -1}
+func salvage(src string, damage *DamagedError, m *memory) *Text {
+	s := &salvager{lines: newLineReader(src, m), damage: damage, root: &Node{}, lists: map[place]*Node{}, hole: -1, lost: -1}
 	s.stack = []frame{{node: s.root, place: inRoot}}
-	for s.lines.next() {
+	for m.take(0) && s.lines.next() {
 		if !s.take(s.lines.line) {
 			break
 		}
@@ -111,7 +118,7 @@ func salvage(src string, damage *DamagedError) *Text {
 	for i := range s.stack {
 		s.stack[i].node.damaged = true
 	}
-	return newText(s.root, src)
+	return newText(s.root, src, m)
 }
 
 func (s *salvager) top() *frame { return &s.stack[len(s.stack)-1] }

@@ -35,7 +35,9 @@ type lineReader struct {
 	lineEnds  int
 }
 
-func newLineReader(src string) lineReader { return lineReader{src: src, parser: parser{quiet: true}} }
+func newLineReader(src string, m *memory) lineReader {
+	return lineReader{src: src, parser: parser{quiet: true, memory: m}}
+}
 
 // position is the line and column of an offset, which must not be less than the one before.
 func (r *lineReader) position(offset int) (line, column int) {
@@ -203,7 +205,7 @@ func assignedKey(text string) string {
 func segmentNumber(name string) int {
 	digits, found := strings.CutPrefix(name, "segment")
 	n, err := strconv.Atoi(digits)
-	if !found || err != nil || n < 0 || n > maxNodes {
+	if !found || err != nil || n < 0 || n > MaxTextSize {
 		return 0
 	}
 	return n

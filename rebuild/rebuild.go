@@ -78,6 +78,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	byID := map[metadata.ID]*Group{}
 	versions := map[*scan.Content]*Version{}
 	var lost []*scan.Copy
+	parse(ev.Copies)
 	for _, c := range ev.Copies {
 		v := versions[c.Content]
 		if v == nil {
@@ -113,6 +114,26 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	r.Orphans = orphans(ev, r.Groups)
 	r.unlisted(placed)
 	return r, nil
+}
+
+// parse parses the texts, within the memory that one may take: committed ones first, and
+// short ones, so that a hostile text does not keep others from being read.
+func parse(copies []*scan.Copy) {
+	order := slices.Clone(copies)
+	slices.SortStableFunc(order, func(a, b *scan.Copy) int {
+		return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(len(a.Content.Raw), len(b.Content.Raw)))
+	})
+	left := metadata.MaxMemory
+	seen := map[*scan.Content]bool{}
+	for _, c := range order {
+		if seen[c.Content] {
+			continue
+		}
+		seen[c.Content] = true
+		if vg, _ := c.Content.VGWithin(left); vg != nil {
+			left -= vg.Text.Memory()
+		}
+	}
 }
 
 // unusable reports a text of which not even the VG's name and UUID can be read.

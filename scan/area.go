@@ -14,7 +14,7 @@ import (
 // for 2,000 of the shortest texts.
 const (
 	maxTexts       = 8192
-	maxTextBytes   = 64 << 20 // of all texts
+	maxTextBytes   = 48 << 20 // of all texts; of all sources, those that differ
 	maxSearchBytes = 1 << 30  // of all rings that are searched
 )
 
@@ -95,6 +95,10 @@ func (s *sourceScan) readSlot(a *Area, l metadata.RawLocn, slot Slot, slots map[
 	if l.Check(a.Size) == nil && !s.room(l.Size, at) {
 		return false
 	}
+	if l.Size > largeText { // one at a time: there may be many workers
+		s.texts.large.Lock()
+		defer s.texts.large.Unlock()
+	}
 	raw, sum, err := a.ring(a.Size).Text(l)
 	if err != nil {
 		s.find(Warning, "text-unreadable", at, "the %s text cannot be read: %v", slot, err)
@@ -120,8 +124,13 @@ func plausible(raw []byte) bool {
 }
 
 func (s *sourceScan) addCopy(a *Area, raw []byte, at int64, slot Slot, sum metadata.Checksum) {
+	content := s.texts.content(raw)
+	if content == nil {
+		s.leaveOut(at)
+		return
+	}
 	s.copies = append(s.copies, &Copy{
-		Content: s.texts.content(raw), Source: s.src, Offset: at, Area: a, Slot: slot, Checksum: sum,
+		Content: content, Source: s.src, Offset: at, Area: a, Slot: slot, Checksum: sum,
 	})
 }
 
@@ -133,11 +142,16 @@ func (s *sourceScan) room(n, at int64) bool {
 		s.textBytes += n
 		return true
 	}
+	s.leaveOut(at)
+	return false
+}
+
+// leaveOut tells, once, that texts are left out.
+func (s *sourceScan) leaveOut(at int64) {
 	if !s.textsLeft {
 		s.textsLeft = true
-		s.find(Warning, "text-limit", at, "more than %d metadata texts, or %d bytes of them, in one source; from here on some are left out", maxTexts, maxTextBytes)
+		s.find(Warning, "text-limit", at, "more than %d metadata texts in one source, or %d bytes of them in all; from here on some are left out", maxTexts, maxTextBytes)
 	}
-	return false
 }
 
 // searchable is how many bytes of an area are there and may be searched.

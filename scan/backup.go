@@ -15,8 +15,13 @@ func (ev *Evidence) addBackup(path string, texts *interner) {
 		ev.find(Error, "backup-unreadable", path, -1, "backup file cannot be used: %v", err)
 		return
 	}
+	content := texts.content(raw)
+	if content == nil {
+		ev.find(Warning, "text-limit", path, -1, "more than %d bytes of metadata texts in all; this one is left out", maxTextBytes)
+		return
+	}
 	ev.Copies = append(ev.Copies, &Copy{
-		Content: texts.content(raw),
+		Content: content,
 		Source:  &Source{Name: path, Kind: kindBackup},
 		Slot:    BackupFile,
 	})

@@ -169,8 +169,11 @@ type Content struct {
 
 // VG parses the text, once. A text that is only partly intact gives both a VG of what is
 // intact and an error that tells what is not.
-func (c *Content) VG() (*metadata.VG, error) {
-	c.parse.Do(func() { c.vg, c.err = metadata.ParseTolerant(c.Raw) })
+func (c *Content) VG() (*metadata.VG, error) { return c.VGWithin(metadata.MaxMemory) }
+
+// VGWithin is VG with so many bytes of memory to parse the text in; see [metadata.ParseWithin].
+func (c *Content) VGWithin(limit int) (*metadata.VG, error) {
+	c.parse.Do(func() { c.vg, c.err = metadata.ParseWithin(c.Raw, limit) })
 	return c.vg, c.err
 }
 

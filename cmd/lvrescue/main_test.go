@@ -24,7 +24,7 @@ import (
 var update = flag.Bool("update", false, "write the outputs that the scripts compare with anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lvrescue": cli.Main})
+	testscript.Main(m, map[string]func(){"lvrescue": cli.Main, "peak": peak})
 }
 
 // TestScripts runs testdata/script: each script works on real LVM disks, and breaks them.

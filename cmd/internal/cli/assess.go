@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -100,6 +101,10 @@ func (a *app) causes(t *block.Totals) []string {
 	return parts
 }
 
+// maxPlaces bounds the places of all LVs that are assessed together, and with that the memory:
+// 10,000 LVs have 20,000.
+const maxPlaces = 1 << 18
+
 // assessVG assesses a VG's LVs, sorted by name; hidden ones only if wanted.
 func assessVG(vg *rebuild.VG, hidden bool) []*assessed {
 	shown := vg.Meta.Shown()
@@ -110,11 +115,17 @@ func assessVG(vg *rebuild.VG, hidden bool) []*assessed {
 		}
 	}
 	list := make([]*assessed, len(lvs))
+	var places atomic.Int64
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, lv := range lvs {
 		g.Go(block.Guarded(func() error {
-			list[i] = assess(vg, lv).show(shown)
+			s := assess(vg, lv)
+			if s.plan != nil && places.Add(int64(s.plan.Places)) > maxPlaces {
+				*s = assessed{vg: vg, lv: lv, totals: &block.Totals{}, health: volume.Lost, segments: lv.Segments,
+					err: fmt.Errorf("the VG's LVs lie on more than %d places: only LVs that are named one by one are read", maxPlaces)}
+			}
+			list[i] = s.show(shown)
 			return nil
 		}))
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -19,6 +20,7 @@ import (
 // command has tidied up, the signal is raised again, so that the caller sees what ended
 // it.
 func Main() {
+	limitMemory()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
@@ -50,6 +52,21 @@ func Main() {
 		raise(caught)
 	}
 	os.Exit(code)
+}
+
+// memoryLimit is what lvrescue shall get along with, in bytes; what may stay in memory of
+// hostile input is bounded to less than that.
+const memoryLimit = 192 << 20
+
+// limitMemory has garbage collected seldom while little memory is in use, and all the more
+// often towards the limit. GOMEMLIMIT and GOGC count more.
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 }
 
 // errPipe is the cause of a cancelled context when nobody reads stdout any more.
