@@ -50,7 +50,7 @@ const (
 func (s *searcher) search(piece []byte, base int64) error {
 	s.piece, s.base, s.err = piece, base, nil
 	for i := 0; i+sector <= len(piece) && s.err == nil; i += sector {
-		first := binary.LittleEndian.Uint64(piece[i:])
+		first := binary.LittleEndian.Uint64(piece[i : i+sector])
 		if first == 0 {
 			continue
 		}

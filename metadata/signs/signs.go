@@ -62,7 +62,24 @@ func Read(b []byte) *Sign {
 
 // Maybe tells, quickly, whether Read may find something where b begins: a sector, and what
 // is at hand of those behind. It is asked of every sector of a disk.
-func Maybe(b []byte) bool { return readerFor(b) != nil }
+func Maybe(b []byte) bool {
+	head := b[:offBtrfs+8]
+	if firstBytes[head[0]] && readerFor(b) != nil {
+		return true
+	}
+	dm := binary.LittleEndian.Uint64(head[offDMBlock:])
+	return dm == magicThin || dm == magicCache || binary.LittleEndian.Uint64(head[offBtrfs:]) == magicBtrfs ||
+		binary.LittleEndian.Uint16(head[offExt:]) == magicExt && head[extOffBlock] <= maxExtBlock
+}
+
+// firstBytes are those that structures with a magic number at their start begin with.
+var firstBytes = func() (set [256]bool) {
+	for _, magic := range []uint32{magicXFS, magicMD, magicDMRaid, magicSnapshot, magicWritecache, magicMirrorLog, magicGFS2,
+		magicVxFS, magicVxFSBig, magicLUKS, magicLUKS2, magicVDO & 0xff, magicIntegrity & 0xff, swapVersion, bootJump & 0xff} {
+		set[byte(magic)] = true
+	}
+	return set
+}()
 
 // What structures begin with, as little-endian numbers.
 const (
@@ -79,6 +96,8 @@ const (
 	magicLUKS2      = 0x4c554b53         // "SKUL", then 0xba 0xbe: the second header of LUKS2
 	magicVDO        = 0x3130306f76646d64 // "dmvdo001"
 	magicIntegrity  = 0x0074726765746e69 // "integrt", NUL
+	swapVersion     = 1
+	bootJump        = 0x9000eb // over the fields of a boot sector; the byte between is its length
 )
 
 // What stands in them further on.
@@ -119,7 +138,7 @@ func readerFor(b []byte) reader {
 		return vxfs
 	case magicLUKS, magicLUKS2:
 		return luks
-	case 1:
+	case swapVersion:
 		if len(b) < offSwap+len(magicSwap) || hasSwapMagic(b) {
 			return swap
 		}
@@ -129,7 +148,7 @@ func readerFor(b []byte) reader {
 		return ext
 	case binary.LittleEndian.Uint64(b[offBtrfs:]) == magicBtrfs:
 		return btrfs
-	case first&0xff00ff == 0x9000eb: // a jump over the fields of a boot sector
+	case first&0xff00ff == bootJump:
 		return bootSector
 	case first == magicVDO:
 		return vdoGeometry
