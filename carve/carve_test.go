@@ -369,3 +369,29 @@ func TestCopyOfADisksHead(t *testing.T) {
 		require.False(t, pv.Carved())
 	}
 }
+
+// TestSourcesAreKnownAgain by their content, wherever they are; a copy is another source.
+func TestSourcesAreKnownAgain(t *testing.T) {
+	path, dir := fixtures.Open(t, "linear").Disk("a"), t.TempDir()
+	first := search(t, dir, Options{}, path)[0]
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+
+	moved := filepath.Join(t.TempDir(), "moved.img")
+	require.NoError(t, os.Rename(path, moved))
+	again := search(t, dir, Options{}, moved)[0]
+	require.Equal(t, first.Source.ID, again.Source.ID)
+	require.Zero(t, again.New)
+
+	require.NoError(t, os.WriteFile(path, content, 0o666))
+	both := search(t, dir, Options{}, path, moved)
+	require.Equal(t, first.Source.ID, both[0].Source.ID)
+	require.True(t, both[0].Changed)
+	require.NotEqual(t, first.Source.ID, both[1].Source.ID)
+	require.Equal(t, int64(len(first.Finds)), both[1].New)
+
+	content[sector+8] ^= 1 // in the first sample
+	require.NoError(t, os.WriteFile(path, content, 0o666))
+	other := search(t, dir, Options{}, path)[0]
+	require.NotContains(t, []string{both[0].Source.ID, both[1].Source.ID}, other.Source.ID)
+}

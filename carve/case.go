@@ -185,36 +185,60 @@ func (s *Source) matches(size int64, list []Sample) bool {
 	return same > 0
 }
 
-// identify is the ID of a source with such samples.
-func identify(size int64, list []Sample) string {
+// identify is the ID of a source with such samples. Of several that have the same, all but
+// the first have their name in it.
+func identify(size int64, list []Sample, name string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%d\n", size)
+	fmt.Fprintf(h, "%d\n%s\n", size, name)
 	for _, s := range list {
 		fmt.Fprintf(h, "%d %d %s\n", s.Offset, s.Length, s.SHA256)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
-// Find gives what the case knows of a source that is open: nil when it does not know it.
+// Find gives what the case knows of a source that is open: nil when it does not know it. One
+// that has moved is known by its content; but a copy of one that is still in its place is
+// another source, since it may differ where no sample was taken.
 func (c *Case) Find(src *scan.Source) *Source {
 	if src.Dev == nil {
 		return nil
 	}
-	return c.find(src.Name, src.Dev.Size(), func() []Sample { return samples(src.Dev) })
-}
-
-// find picks the source that has such samples; of several the one with that name.
-func (c *Case) find(name string, size int64, take func() []Sample) *Source {
-	var best *Source
 	var list []Sample
+	var moved *Source
 	for _, s := range c.Sources {
-		if s.Size != size {
+		if s.Size != src.Dev.Size() {
 			continue
 		}
 		if list == nil {
-			list = take()
+			list = samples(src.Dev)
 		}
-		if s.matches(size, list) && (best == nil || s.Name == name) {
+		switch {
+		case !s.matches(s.Size, list):
+		case src.Is(s.Name):
+			return s
+		case moved == nil && !s.inPlace():
+			moved = s
+		}
+	}
+	return moved
+}
+
+// inPlace tells whether the source is where it was.
+func (s *Source) inPlace() bool {
+	f, err := block.Open(s.Name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return s.matches(f.Size(), samples(f))
+}
+
+// twin gives the source that is the same as one of another case: by its samples, and of
+// several with such, by its ID.
+func (c *Case) twin(o *Source) *Source {
+	var best *Source
+	for _, s := range c.Sources {
+		if s.matches(o.Size, o.Samples) && (best == nil || s.ID == o.ID) {
 			best = s
 		}
 	}
@@ -252,7 +276,11 @@ func (c *Case) add(src *scan.Source) (*Source, error) {
 	if abs, err := filepath.Abs(name); err == nil {
 		name = abs
 	}
-	s := &Source{ID: identify(src.Dev.Size(), list), Name: name, Kind: src.Kind, Size: src.Dev.Size(), Stamp: src.Stamp(), Samples: list}
+	id := identify(src.Dev.Size(), list, "")
+	if slices.ContainsFunc(c.Sources, func(s *Source) bool { return s.ID == id }) {
+		id = identify(src.Dev.Size(), list, name)
+	}
+	s := &Source{ID: id, Name: name, Kind: src.Kind, Size: src.Dev.Size(), Stamp: src.Stamp(), Samples: list}
 	return s, c.insert(s)
 }
 

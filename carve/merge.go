@@ -29,7 +29,7 @@ func (c *Case) Merge(from *Case) (damaged int, err error) {
 
 // mergeSource adds what another case knows of one source.
 func (c *Case) mergeSource(from *Case, s *Source) (damaged int, err error) {
-	known := c.find(s.Name, s.Size, func() []Sample { return s.Samples })
+	known := c.twin(s)
 	if known == nil {
 		own := *s
 		known = &own

@@ -46,6 +46,7 @@ type Outcome struct {
 	Refused  int64  // bytes that the medium refused
 	Unread   int64  // bytes that the source's mapfile says were never read
 	Left     string // what kinds of finds were left out because there were too many; or ""
+	Changed  bool   // the source was written to since it was searched last, though it is the same
 	Damaged  int    // lines of the case that could not be read
 }
 
@@ -69,11 +70,13 @@ func (c *Case) Run(ctx context.Context, sources []*scan.Source, opt Options) ([]
 	}
 	var runs []*sourceRun
 	var total int64
+	taken := map[*Source]bool{}
 	for _, src := range sources {
-		r, err := c.start(src, opt)
+		r, err := c.start(src, opt, taken)
 		if err != nil {
 			return nil, err
 		}
+		taken[r.known] = true
 		for p := range r.todo() {
 			total += p.Length
 		}
@@ -115,6 +118,7 @@ type sourceRun struct {
 	known    *Source
 	opt      Options
 	from, to int64 // of the source
+	changed  bool  // it was written to since it was searched last
 	cover    *coverage
 	mapPath  string
 	ring     atomic.Int64
@@ -123,15 +127,22 @@ type sourceRun struct {
 }
 
 // start makes a source known to the case, and finds out how far it has been searched.
-func (c *Case) start(src *scan.Source, opt Options) (*sourceRun, error) {
-	known := c.Find(src)
-	if known == nil {
-		var err error
-		if known, err = c.add(src); err != nil {
-			return nil, err
-		}
+// taken are the sources that others of this run are.
+func (c *Case) start(src *scan.Source, opt Options, taken map[*Source]bool) (*sourceRun, error) {
+	known, err := c.Find(src), error(nil)
+	r := &sourceRun{c: c, src: src, opt: opt}
+	switch {
+	case known == nil || taken[known]:
+		known, err = c.add(src)
+	case known.Stamp != src.Stamp() && known.Stamp != "" && src.Stamp() != "":
+		r.changed = true
+		known.Stamp = src.Stamp()
+		err = writeJSON(filepath.Join(known.dir, sourceFile), known)
 	}
-	r := &sourceRun{c: c, src: src, known: known, opt: opt}
+	if err != nil {
+		return nil, err
+	}
+	r.known = known
 	size := src.Dev.Size()
 	r.from, r.to = block.Clip(size, opt.From&^(sector-1), size)
 	if opt.To > 0 {
@@ -139,7 +150,6 @@ func (c *Case) start(src *scan.Source, opt Options) (*sourceRun, error) {
 	}
 	r.ring.Store(maxRings)
 	r.mapPath = filepath.Join(known.dir, known.mapName(opt.Deep))
-	var err error
 	r.cover, err = readCoverage(r.mapPath, size)
 	return r, err
 }
@@ -235,12 +245,13 @@ type worker struct {
 	r     *sourceRun
 	s     *searcher
 	buf   []byte
+	of    Piece            // the unit
 	spans []block.MapBlock // outcome of the unit
 }
 
 // unit searches what of a unit there is to read.
 func (w *worker) unit(ctx context.Context, u Piece) error {
-	w.spans = w.spans[:0]
+	w.of, w.spans = u, w.spans[:0]
 	for e := range w.r.src.Dev.Extents(u.Offset, u.Length) {
 		switch e.State {
 		case block.Zero:
@@ -304,8 +315,11 @@ func (w *worker) read(buf []byte, off int64) error {
 // last of them.
 const maxSpans = 1 << 10
 
-// span takes down the outcome of n bytes at off, of which the first may be known.
+// span takes down the outcome of n bytes at off, of which the first may be known, or be of
+// other units: sectors are searched as wholes.
 func (w *worker) span(off, n int64, status block.MapStatus) {
+	lo, hi := max(off, w.of.Offset), min(off+n, w.of.Offset+w.of.Length)
+	off, n = lo, hi-lo
 	last := len(w.spans) - 1
 	if last >= 0 {
 		if rest := w.spans[last].End() - off; rest > 0 {
@@ -323,7 +337,7 @@ func (w *worker) span(off, n int64, status block.MapStatus) {
 
 // conclude puts the finds of the source in order, and counts.
 func (r *sourceRun) conclude() (*Outcome, error) {
-	o := &Outcome{Source: r.known, Name: r.src.Name, New: r.sink.added, Left: r.sink.count.String()}
+	o := &Outcome{Source: r.known, Name: r.src.Name, New: r.sink.added, Changed: r.changed, Left: r.sink.count.String()}
 	finds, damaged, err := r.c.conclude(r.known)
 	if err != nil {
 		return nil, err

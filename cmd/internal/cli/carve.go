@@ -118,14 +118,14 @@ func (o *carveOptions) search(ctx context.Context, a *app, ev *scan.Evidence, ar
 	if err != nil {
 		return err
 	}
+	if err := apart(existing(o.caseDir), keep); err != nil {
+		return err
+	}
 	c, err := carve.OpenToWrite(o.caseDir)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := apart(o.caseDir, keep); err != nil {
-		return err
-	}
 	var sources []*scan.Source
 	for _, s := range ev.Sources {
 		if s.Dev == nil {
@@ -209,6 +209,9 @@ func carveFindings(a *app, outcomes []*carve.Outcome) []scan.Finding {
 		}
 		if o.Refused > 0 {
 			note("carve-refused", "%s cannot be read; --retry tries again", a.size(o.Refused))
+		}
+		if o.Changed {
+			note("carve-changed", "was written to since it was searched last, as when ddrescue goes on: only what was left is searched now; a new case searches all of it")
 		}
 		if o.Left != "" {
 			note("carve-limit", "there is too much of some kinds: left out are %s", o.Left)
