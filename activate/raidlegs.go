@@ -95,7 +95,30 @@ func (a *array) choose() {
 	}
 	if a.fresh.sb.Reshape == nil && a.layout != a.asked {
 		a.note(a.lv, false, "the text says %s, the superblocks %s: using the superblocks", a.asked, a.layout)
+		if !a.moved && a.alone() {
+			a.doubt = fmt.Sprintf("%s alone says that this is %s; the text says %s", a.fresh.name, a.layout, a.asked)
+		}
 	}
+}
+
+// geometry is what a leg's superblock says of how the array is laid out. It must have one.
+func (l *raidLeg) geometry() string {
+	sb := l.sb
+	s := fmt.Sprint(sb.Layout.Level, sb.Layout.Algorithm, sb.Layout.Chunk, sb.DataOffset)
+	if sb.Layout.Level != 1 {
+		s += fmt.Sprint(" ", sb.Layout.Devices)
+	}
+	if sb.Reshape != nil {
+		s += fmt.Sprint(" ", *sb.Reshape)
+	}
+	return s
+}
+
+// alone tells whether no other leg, however old, says what the freshest does.
+func (a *array) alone() bool {
+	return !slices.ContainsFunc(a.legs, func(l *raidLeg) bool {
+		return l != a.fresh && l.sb != nil && l.geometry() == a.fresh.geometry()
+	})
 }
 
 // outvote drops superblocks that are as fresh as the others, or were written last, and yet give
@@ -103,35 +126,24 @@ func (a *array) choose() {
 // side has more, nothing is certain.
 func (a *array) outvote() {
 	votes := map[string]int{}
-	geometry := func(l *raidLeg) string {
-		sb := l.sb
-		s := fmt.Sprint(sb.Layout.Level, sb.Layout.Algorithm, sb.Layout.Chunk, sb.DataOffset)
-		if sb.Layout.Level != 1 {
-			s += fmt.Sprint(" ", sb.Layout.Devices)
-		}
-		if sb.Reshape != nil {
-			s += fmt.Sprint(" ", *sb.Reshape)
-		}
-		return s
-	}
 	var equals []*raidLeg
 	for _, l := range a.legs {
 		if l.sb != nil && a.asFresh(l) {
 			equals = append(equals, l)
-			votes[geometry(l)] += 2
+			votes[l.geometry()] += 2
 			if l.sb.Layout == a.asked && (l.sb.DataOffset == 0 || a.moved) { // the text decides between as many
-				votes[geometry(l)] |= 1
+				votes[l.geometry()] |= 1
 			}
 		}
 	}
 	slices.SortStableFunc(equals, func(x, y *raidLeg) int {
-		return cmp.Or(votes[geometry(y)]-votes[geometry(x)], cmp.Compare(y.sb.Events, x.sb.Events))
+		return cmp.Or(votes[y.geometry()]-votes[x.geometry()], cmp.Compare(y.sb.Events, x.sb.Events))
 	})
 	a.fresh = equals[0]
 	for _, l := range equals {
-		switch g := geometry(l); {
-		case g == geometry(a.fresh):
-		case votes[g] == votes[geometry(a.fresh)]:
+		switch g := l.geometry(); {
+		case g == a.fresh.geometry():
+		case votes[g] == votes[a.fresh.geometry()]:
 			a.doubt = fmt.Sprintf("the superblocks of %s and %s are equally fresh, but do not say the same: %s with data from %d, and %s with data from %d",
 				a.fresh.name, l.name, a.fresh.sb.Layout, a.fresh.sb.DataOffset, l.sb.Layout, l.sb.DataOffset)
 		default:

@@ -122,7 +122,7 @@ func (a *array) alike(l *raidLeg) bool {
 
 // fits tells whether parity or copies agree in one row of chunks.
 func fits(l dmraid.Layout, row int64, chunks [][]byte) bool {
-	if l.Copies() > 1 {
+	if l.Copies() > 1 || l.Level == 1 {
 		return copiesFit(l, chunks)
 	}
 	sum := make([]byte, len(chunks[0]))

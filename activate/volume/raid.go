@@ -68,7 +68,7 @@ func openArray(p activate.Part, legs []block.Device, unsynced []block.Extent) bl
 	switch {
 	case p.Layout.Spreads():
 		return &spread{p.Layout.Name(), p.Layout.Spread(size), p.Layout.Chunk, legs, size, overlaid(size, unsynced)}
-	case p.Layout.Copies() > 1:
+	case p.Layout.Copies() > 1 || p.Layout.Level == 1: // raid1 may be down to one leg
 		return openMirrors(p.Layout, legs, size)
 	}
 	return &parity{layout: p.Layout, legs: legs, size: size, sync: overlaid(p.Layout.LegSize(size), unsynced)}
