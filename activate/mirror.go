@@ -38,6 +38,10 @@ func (t Mirror) String() string {
 	return fmt.Sprintf("mirror of %d legs, %d of %d regions of %d bytes in sync", len(t.Legs), t.Log.InSync(), t.Log.Regions(), t.RegionSize)
 }
 
+// maxLegs bounds the legs of a mirror; the kernel takes 9 at most (drivers/md/dm-raid1.c,
+// MAX_NR_MIRRORS).
+const maxLegs = 64
+
 // mirror plans a mirror segment.
 func (p *planner) mirror(lv *metadata.LV, s *metadata.Segment, n int64, above []string) (Target, error) {
 	m, err := s.Mirror()
@@ -46,6 +50,9 @@ func (p *planner) mirror(lv *metadata.LV, s *metadata.Segment, n int64, above []
 	}
 	if len(s.Areas) == 0 {
 		return nil, fmt.Errorf("the metadata names no legs")
+	}
+	if len(s.Areas) > maxLegs {
+		return nil, fmt.Errorf("the metadata says %d legs, at most %d are read", len(s.Areas), maxLegs)
 	}
 	if len(s.Areas) == 1 {
 		in, err := p.input(s.Areas[0], n, above)

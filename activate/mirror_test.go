@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/rebuild"
 	"github.com/lvrescue/lvrescue/scan/block"
@@ -152,4 +153,15 @@ func TestPvmove(t *testing.T) {
 			require.Equal(t, c.notes, notes(p))
 		})
 	}
+}
+
+func TestMirrorOfTooManyLegs(t *testing.T) {
+	vg, _ := mirrorVG()
+	s := vg.Meta.LVs[0].Segments[0]
+	for len(s.Areas) <= 64 {
+		s.Areas = append(s.Areas, s.Areas[1])
+	}
+	p, err := activate.New(vg, vg.Meta.LVs[0], nil)
+	require.NoError(t, err)
+	require.Contains(t, p.Root.Segments[0].Target.String(), "65 legs, at most 64")
 }
