@@ -101,7 +101,7 @@ type PV struct {
 	Label *metadata.Label // nil when the label is lost and only metadata areas tell of the PV
 	Areas []*Area
 
-	unlisted bool // found by its metadata area alone, where no table has a PV
+	unlisted bool // begins where no table has a PV: its label or a metadata area says so
 }
 
 // ID is the PV's UUID as its label has it, or "" when the label is lost.
