@@ -307,3 +307,30 @@ func TestCacheThatSaysOtherwise(t *testing.T) {
 	_, dev = found(t, c, "vgc/wt")
 	require.Equal(t, Doubt, Judge(block.Summarise(dev)))
 }
+
+// TestOlderTreeOfDevices: bad sectors take the tree of devices and the space map that would
+// tell that the tree which is left is an older one.
+func TestOlderTreeOfDevices(t *testing.T) {
+	c := fixtures.Open(t, "thin")
+	read := func() (*activate.Plan, block.Device) {
+		vg, lv, err := find(t, c, "vgt/t1", rebuild.Options{})
+		require.NoError(t, err)
+		plan, err := activate.New(vg, lv, OpenVolume)
+		require.NoError(t, err)
+		return plan, Open(plan)
+	}
+	_, dev := read()
+	want := make([]byte, dev.Size())
+	_, err := dev.ReadAt(want, 0)
+	require.NoError(t, err)
+	info, err := os.Stat(c.Disk("a"))
+	require.NoError(t, err)
+	m := &block.Mapfile{}
+	m.Add(29138432, block.Finished)
+	m.Add(33792, block.BadSector)
+	m.Add(info.Size()-m.End(), block.Finished)
+	require.NoError(t, block.SaveMapfile(c.Disk("a")+".map", m))
+	plan, dev := read()
+	require.Equal(t, Doubt, Assess(plan, block.Summarise(dev)))
+	requireRight(t, want, dev)
+}

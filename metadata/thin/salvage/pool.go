@@ -140,8 +140,8 @@ func (p *Pool) findDevices(h Hints) {
 	p.maps = newForest(p.survey, p.usage, mappings)
 	roots, lost := p.roots(p.MappingRoot)
 	for id, root := range roots {
-		p.Devices[id] = &Device{ID: id, Root: root, Known: remembered[id]}
-		p.maps.tree(root)
+		p.Devices[id] = &Device{ID: id, Root: root.block, Known: remembered[id], Doubt: root.doubt}
+		p.maps.tree(root.block)
 	}
 	p.walkHeld(snap)
 	if len(lost) > 0 {
@@ -197,9 +197,15 @@ type keys struct {
 	why         error
 }
 
+// root is where the tree of a device begins.
+type root struct {
+	block uint64
+	doubt string // why the leaf that says so may be an older one; "" when it is not
+}
+
 // roots lists the devices of a tree of devices, and the ids of which nothing is known.
-func (p *Pool) roots(top uint64) (map[uint32]uint64, []keys) {
-	found := map[uint32]uint64{}
+func (p *Pool) roots(top uint64) (map[uint32]root, []keys) {
+	found := map[uint32]root{}
 	var lost []keys
 	tree := btree.Tree{Reader: p.survey.r, Root: top, ValueSize: 8, Rebuilt: p.top.rebuilt()}
 	for piece := range tree.Walk(0, thin.MaxDevice) {
@@ -208,7 +214,7 @@ func (p *Pool) roots(top uint64) (map[uint32]uint64, []keys) {
 			continue
 		}
 		for i, j := piece.Entries(); i < j; i++ {
-			found[uint32(piece.Node.Key(i))] = piece.Node.Uint64(i)
+			found[uint32(piece.Node.Key(i))] = root{piece.Node.Uint64(i), piece.Doubt}
 		}
 	}
 	return found, lost
@@ -246,8 +252,8 @@ func (p *Pool) walkHeld(snap *thin.Superblock) {
 	}
 	budget := maxOwned
 	for id, root := range roots {
-		p.maps.tree(root)
-		p.maps.own(held+id, root, &budget)
+		p.maps.tree(root.block)
+		p.maps.own(held+id, root.block, &budget)
 	}
 }
 
