@@ -32,7 +32,10 @@ type place struct {
 	height int8     // noHeight: not known
 	owners []uint32 // devices whose trees have it
 	parts  []btree.Part
-	why    error // what is said of the keys that are lost; nil: why the node cannot be used
+
+	before, after uint64 // leaves that the tree has in front of and behind it; 0: not known
+
+	why error // what is said of the keys that are lost; nil: why the node cannot be used
 }
 
 // sub is what is below an internal node.
@@ -93,18 +96,47 @@ func (f *forest) walk(block, lo, hi uint64, height int8, depth int) (uint64, *pl
 		below = noHeight
 	}
 	var s sub
+	left := uint64(0)  // the child in front
+	var waiting *place // for the one behind
 	f.children(block, hi, func(child, lo, hi uint64) {
 		count, p := f.walk(child, lo, hi, below, depth+1)
 		s.entries += count
 		switch d := f.sub[child]; {
 		case p != nil:
+			p.before, waiting = f.edge(left, true), p
 			s.places = append(s.places, p)
 		case len(d.places)+len(d.below) > 0:
 			s.below = append(s.below, child)
 		}
+		if left = 0; p == nil {
+			left = child
+		}
+		if waiting != nil && waiting != p {
+			waiting.after, waiting = f.edge(left, false), nil
+		}
 	})
 	f.sub[block] = s
 	return s.entries, nil
+}
+
+// edge is the last or the first leaf below a block; 0 where that is lost.
+func (f *forest) edge(block uint64, last bool) uint64 {
+	for range maxDepth {
+		if block == 0 || f.nodes[block].leaf {
+			return block
+		}
+		next, first := uint64(0), true
+		f.children(block, ^uint64(0), func(c, lo, hi uint64) {
+			if last || first {
+				if next = 0; f.fits(c, lo, hi) {
+					next = c
+				}
+			}
+			first = false
+		})
+		block = next
+	}
+	return 0
 }
 
 // lost is the place of a node that cannot be used. Where several parents have it, it

@@ -90,19 +90,21 @@ const (
 // cost says how unlikely it is that an orphan belongs to a place.
 func (f *forest) cost(o uint64, p *place) float64 {
 	n := &f.nodes[o]
-	if p.lo > 0 && n.first == p.lo { // a parent's key is the first of its child
-		return 0
-	}
 	if !n.leaf {
 		return f.weightCost(o, p)
 	}
+	own := btree.Part{Block: o}
+	before, after := btree.Part{Block: p.before, Empty: p.before == 0}, btree.Part{Block: p.after, Empty: p.after == 0}
 	i := sort.Search(len(p.parts), func(i int) bool { return p.parts[i].First > n.first })
-	cost := float64(unlikely)
 	if i > 0 {
-		cost = min(cost, f.neighbours(p.parts[i-1], btree.Part{Block: o}))
+		before = p.parts[i-1]
 	}
 	if i < len(p.parts) {
-		cost = min(cost, f.neighbours(btree.Part{Block: o}, p.parts[i]))
+		after = p.parts[i]
+	}
+	cost := min(f.neighbours(before, own), f.neighbours(own, after))
+	if cost >= unlikely && p.lo > 0 && n.first == p.lo { // a parent's key is the first of its child
+		return unlikely / 4
 	}
 	return cost
 }
