@@ -130,3 +130,49 @@ func requireFindsOfMap(t *testing.T, dir string, want []*Find) {
 		}
 	}
 }
+
+// dying is a disk that refuses a range, as a whole and each sector of it.
+type dying struct {
+	block.Device
+	bad block.Extent
+	ok  bool // it has recovered
+}
+
+func (d *dying) ReadAt(p []byte, off int64) (int, error) {
+	if end := off + int64(len(p)); !d.ok && off < d.bad.End() && end > d.bad.Off {
+		n, _ := d.Device.ReadAt(p[:max(d.bad.Off-off, 0)], off)
+		lo := max(off, d.bad.Off)
+		return n, &block.BadRangeError{Off: lo, Len: end - lo, Why: "medium error", Coarse: true}
+	}
+	return d.Device.ReadAt(p, off)
+}
+
+// TestDyingDisk goes around what the medium refuses, remembers it, and tries it again when
+// it is told to.
+func TestDyingDisk(t *testing.T) {
+	path, dir, fresh := fixtures.Open(t, "linear").Disk("a"), t.TempDir(), t.TempDir()
+	file, err := block.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	disk := &dying{Device: file, bad: block.Extent{Off: 4096, Len: 5120}}
+	run := func(opt Options) *Outcome {
+		c, err := OpenToWrite(dir)
+		require.NoError(t, err)
+		defer c.Close()
+		o, err := c.Run(t.Context(), []*scan.Source{{Name: path, Kind: "file", Dev: disk}}, opt)
+		require.NoError(t, err)
+		return o[0]
+	}
+	o := run(Options{})
+	require.Equal(t, int64(5120), o.Refused)
+	require.Equal(t, o.Wanted-5120, o.Searched)
+	require.Len(t, pick(o.Finds, Label), 1)
+	require.Empty(t, pick(o.Finds, Area))
+	disk.ok = true
+	require.Equal(t, int64(5120), run(Options{}).Refused)
+	o = run(Options{Retry: true})
+	require.Zero(t, o.Refused)
+	require.Len(t, pick(o.Finds, Area), 1)
+	search(t, fresh, Options{}, path)
+	require.Len(t, o.Finds, len(search(t, fresh, Options{}, path)[0].Finds))
+}

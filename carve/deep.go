@@ -9,8 +9,8 @@ import (
 // What a deep search looks for: texts that begin anywhere, as in tar files, journals and
 // memory images. Both words stand at a known distance behind the start of what they are of.
 var (
-	rawID    = []byte(" {\nid = \"")
-	maxStart = metadata.SectorSize // bytes that the start of a text takes at most
+	rawID    = []byte("{\nid = \"") // behind the VG's name and a space
+	maxStart = metadata.SectorSize  // bytes that the start of a text takes at most
 )
 
 // searchDeep looks at every byte of the piece for texts that begin on no sector.
@@ -42,18 +42,30 @@ func (s *searcher) deepAll(word []byte, start func(at int64) int64) {
 	look(border, base+int64(max(len(piece)-len(word)+1, 0)))
 }
 
-// nameStart goes back from the end of a VG's name to its start.
+// nameStart goes back from what follows a VG's name to its start.
 func (s *searcher) nameStart(at int64) int64 {
-	from := max(at-maxName-1, 0)
+	from := max(at-maxName-2, 0)
 	b, _ := s.window(from, at-from)
-	n := len(b)
+	if n := nameBefore(b); n >= 0 {
+		return from + int64(n)
+	}
+	return -1
+}
+
+// nameBefore is where the name begins that b ends with, and a space; -1 when there is none.
+func nameBefore(b []byte) int {
+	end := len(b) - 1
+	if end < 0 || b[end] != ' ' {
+		return -1
+	}
+	n := end
 	for n > 0 && isNameByte[b[n-1]] {
 		n--
 	}
-	if n == len(b) || len(b)-n > maxName {
+	if n == end || end-n > maxName {
 		return -1
 	}
-	return from + int64(n)
+	return n
 }
 
 // deepText looks at a text that begins on no sector.
@@ -82,11 +94,7 @@ func nextAnywhere(b []byte, own int64, kind Kind) int {
 			return best
 		}
 		i += n
-		from := i
-		for from > 0 && isNameByte[b[from-1]] {
-			from--
-		}
-		if _, ok := metadata.TextStart(b[from:]); ok && int64(from) != own {
+		if from := nameBefore(b[:i]); from >= 0 && int64(from) != own && beginsText(b[from:]) {
 			return from
 		}
 		i++

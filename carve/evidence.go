@@ -10,11 +10,11 @@ import (
 	"github.com/lvrescue/lvrescue/scan"
 )
 
-// Limits of what a case adds to the evidence of one source.
+// Limits of what a case adds to the evidence.
 const (
-	maxPlaces   = 256
-	maxCopies   = 8192
-	maxEvidence = 64 << 20 // bytes of texts
+	maxPlaces   = 256      // of one source
+	maxCopies   = 8192     // of one source
+	maxEvidence = 64 << 20 // bytes of all texts, those of the scan among them
 )
 
 // Places lists where PVs may begin on a source that is open, as its finds tell: for
@@ -62,7 +62,10 @@ func (c *Case) Places(src *scan.Source) []scan.Place {
 func (c *Case) Add(ev *scan.Evidence, history bool) {
 	a := adder{c: c, ev: ev, history: history, contents: map[string]*scan.Content{}}
 	for _, copied := range ev.Copies {
-		a.contents[hex.EncodeToString(copied.Content.SHA256[:])] = copied.Content
+		if sum := hex.EncodeToString(copied.Content.SHA256[:]); a.contents[sum] == nil {
+			a.contents[sum] = copied.Content
+			a.bytes += int64(len(copied.Content.Raw))
+		}
 	}
 	a.leaveCopies()
 	given := map[*Source]bool{}
@@ -92,7 +95,8 @@ type adder struct {
 	c        *Case
 	ev       *scan.Evidence
 	history  bool
-	contents map[string]*scan.Content
+	contents map[string]*scan.Content // by the SHA-256 in hexadecimal
+	bytes    int64                    // of contents
 }
 
 // leaveCopies leaves out carved PVs whose label stands where a PV ought to be, too: they are
@@ -181,13 +185,13 @@ func (a *adder) texts(src *scan.Source, texts []*Find) {
 		}
 	}
 	var copies []*scan.Copy
-	var left, bytes int64
+	left := 0
 	for _, f := range texts {
 		slot, area, wanted := a.slot(src, f)
 		switch {
 		case found[f.Offset] || !wanted:
 			continue
-		case len(copies) >= maxCopies || bytes+f.Length > maxEvidence:
+		case len(copies) >= maxCopies || a.contents[f.SHA256] == nil && a.bytes+f.Length > maxEvidence:
 			left++
 			continue
 		}
@@ -197,11 +201,10 @@ func (a *adder) texts(src *scan.Source, texts []*Find) {
 			continue
 		}
 		found[f.Offset] = true
-		bytes += f.Length
 		copies = append(copies, &scan.Copy{Content: content, Source: src, Offset: f.Offset, Area: area, Slot: slot, How: f.words()})
 	}
 	if left > 0 {
-		a.find(scan.Warning, "case-limit", src.Name, "%d more texts of the case are left out: at most %d, or %d bytes of them, are used of one source", left, maxCopies, maxEvidence)
+		a.find(scan.Warning, "case-limit", src.Name, "%d more texts of the case are left out: at most %d of one source, and %d bytes of all, are used", left, maxCopies, maxEvidence)
 	}
 	slices.SortStableFunc(copies, func(x, y *scan.Copy) int { return cmp.Compare(x.Offset, y.Offset) })
 	a.ev.Copies = append(a.ev.Copies, copies...)
@@ -219,6 +222,7 @@ func (a *adder) content(f *Find) (*scan.Content, error) {
 	c := &scan.Content{Raw: raw}
 	hex.Decode(c.SHA256[:], []byte(f.SHA256)) // which it was read by
 	a.contents[f.SHA256] = c
+	a.bytes += int64(len(raw))
 	return c, nil
 }
 

@@ -146,9 +146,10 @@ func BenchmarkSearch(b *testing.B) {
 		"zeros": make([]byte, pieceSize),
 		"noise": noise,
 		"text":  bytes.Repeat(source, pieceSize/len(source)+1)[:pieceSize],
+		"deep":  noise,
 	} {
 		b.Run(name, func(b *testing.B) {
-			s := &searcher{dev: memory(piece), emit: func(*Find, []byte) error { return nil }}
+			s := &searcher{dev: memory(piece), deep: name == "deep", emit: func(*Find, []byte) error { return nil }}
 			b.SetBytes(pieceSize)
 			for b.Loop() {
 				if err := s.search(piece, 0); err != nil {
