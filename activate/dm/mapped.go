@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/lvrescue/lvrescue/activate"
-	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/cache"
 	"github.com/lvrescue/lvrescue/metadata/thin"
 	"github.com/lvrescue/lvrescue/metadata/writecache"
@@ -107,8 +106,7 @@ func (c *compiler) cached(t activate.Cache, m cache.Mapping, start, skip, n int6
 
 // thin follows a thin device's tree.
 func (c *compiler) thin(t activate.Thin, off, n int64) (rs runs, err error) {
-	meta := c.open(t.Metadata, t.MetadataSize)
-	dev := thin.NewDevice(btree.NewReader(meta, meta.Size()), t.Root)
+	dev := t.Device(c.open(t.Metadata, t.MetadataSize))
 	lo, hi := t.Off+off, t.Off+off+n // in the thin device
 	blocks := t.DataSize / t.ChunkSize
 	for r := range dev.Runs(uint64(lo/t.ChunkSize), uint64((hi-1)/t.ChunkSize)) {
@@ -120,7 +118,7 @@ func (c *compiler) thin(t activate.Thin, off, n int64) (rs runs, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if rs = rs.add(part...); len(rs) > maxRuns {
+		if rs = rs.add(part.doubted(r.Doubt)...); len(rs) > maxRuns {
 			return nil, errTooMany
 		}
 	}
