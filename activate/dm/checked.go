@@ -10,43 +10,54 @@ import (
 // integrity has the kernel check n bytes against their checksums, and replay the journal if
 // there is one. Both write into fences.
 func (c *compiler) integrity(t activate.Integrity, n int64) (Target, error) {
-	switch {
-	case t.Lost != "":
-		return Target{}, errors.New(t.Lost)
-	case t.Superblock != nil && t.Superblock.Interleave > 0:
-		return Target{}, fmt.Errorf("its tags are among the data: %w", errUnproven)
+	sb := t.Superblock
+	among := sb != nil && sb.Interleave > 0 // one volume holds both
+	size := n
+	if among {
+		size = t.Meta.Size
 	}
-	data, err := c.input(t.Data, 0, n)
-	if err != nil {
-		return Target{}, err
-	}
-	if t.Superblock == nil {
-		return c.linear(data.doubted(t.Doubt))
-	}
-	meta, err := c.volume(t.Meta, 0, t.Meta.Size)
+	data, err := c.input(t.Data, 0, size)
 	switch {
 	case err != nil:
 		return Target{}, err
+	case t.Lost != "":
+		return c.linear(lose(n))
+	case sb == nil:
+		return c.linear(data.doubted(t.Doubt))
 	case t.Hash != "crc32c":
-		return Target{}, fmt.Errorf("its checksums are by %q, which nothing here has proven", t.Hash)
-	case meta.lost() > 0:
-		return Target{}, fmt.Errorf("%d bytes of its checksums are lost, and the kernel needs all of them", meta.lost())
+		return Target{}, fmt.Errorf("its checksums are by %q, which nothing here has proven in the kernel", t.Hash)
 	}
-	dataFence, err := c.fence(data)
+	fence, err := c.fence(data)
 	if err != nil {
 		return Target{}, err
 	}
-	metaFence, err := c.fence(meta)
-	if err != nil {
-		return Target{}, err
-	}
-	sb := t.Superblock
-	mode, options := "J", []Arg{word("internal_hash:" + t.Hash), word("recalculate"), word("block_size:" + fmt.Sprint(sb.BlockSize)), {Text: "meta_device:", On: metaFence}}
+	mode, options := "J", []Arg{word("internal_hash:" + t.Hash), word("recalculate"), word("block_size:" + fmt.Sprint(sb.BlockSize))}
 	if sb.DirtyBitmap {
 		mode, options = "B", append(options, word("sectors_per_bit:"+fmt.Sprint(sectors(sb.BitSize))))
 	}
-	args := []Arg{{On: dataFence}, number(0), number(int64(sb.TagSize)), word(mode), number(int64(len(options)))}
+	if !among {
+		meta, err := c.metaFence(t.Meta)
+		if err != nil {
+			return Target{}, err
+		}
+		options = append(options, Arg{Text: "meta_device:", On: meta})
+	} else if data.lost() > 0 {
+		return Target{}, fmt.Errorf("%d bytes of its data and checksums are lost, and the kernel needs all of them", data.lost())
+	}
+	args := []Arg{{On: fence}, number(0), number(int64(sb.TagSize)), word(mode), number(int64(len(options)))}
 	return Target{Len: sectors(n), Type: "integrity", Args: append(args, options...)}, nil
+}
+
+// metaFence makes a fence over the checksums of a leg.
+func (c *compiler) metaFence(v *activate.Volume) (*Device, error) {
+	meta, err := c.volume(v, 0, v.Size)
+	if err != nil {
+		return nil, err
+	}
+	if meta.lost() > 0 {
+		return nil, fmt.Errorf("%d bytes of its checksums are lost, and the kernel needs all of them", meta.lost())
+	}
+	return c.fence(meta)
 }
 
 // errUnproven refuses what no test has held against a real kernel.

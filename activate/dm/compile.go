@@ -2,6 +2,7 @@ package dm
 
 import (
 	"fmt"
+	"sort"
 	"strconv"
 
 	"github.com/lvrescue/lvrescue/activate"
@@ -26,7 +27,7 @@ func Compile(p *activate.Plan, opt Options, sources Sources) (*Stack, error) {
 	vg, lv := p.VG.Meta, p.LV
 	c := &compiler{
 		stack: &Stack{VG: vg.Name, LV: lv.Name}, opt: opt, sources: sources,
-		name: opt.Name, uuid: DeviceUUID(vg.ID, lv.ID),
+		name: opt.Name, uuid: UUIDPrefix + ident(vg.ID, vg.Name) + ident(lv.ID, lv.Name),
 		made: map[*activate.Volume]*Device{}, count: map[string]int{},
 	}
 	if c.name == "" {
@@ -112,12 +113,17 @@ func place(table []Target, more ...Target) []Target {
 	return table
 }
 
-// linesOf makes a line of a table of each run.
+// linesOf makes a line of a table of each run, whatever the runs are worth.
 func (c *compiler) linesOf(rs runs) (list []Target, err error) {
-	if c.lines += len(rs); c.lines > maxRuns {
+	var alike runs
+	for _, r := range rs {
+		r.doubt, r.lossy = false, false
+		alike = alike.add(r)
+	}
+	if c.lines += len(alike); c.lines > maxRuns {
 		return nil, errTooMany
 	}
-	for _, r := range rs {
+	for _, r := range alike {
 		t := Target{Len: sectors(r.n), Type: "linear"}
 		switch {
 		case r.on != nil:
@@ -213,10 +219,11 @@ func (c *compiler) input(in activate.Input, off, n int64) (runs, error) {
 
 // volume gives the runs of n bytes of a volume.
 func (c *compiler) volume(v *activate.Volume, off, n int64) (rs runs, err error) {
-	for _, s := range v.Segments {
+	first := sort.Search(len(v.Segments), func(i int) bool { return v.Segments[i].Off+v.Segments[i].Len > off })
+	for _, s := range v.Segments[first:] {
 		lo, hi := max(off, s.Off), min(off+n, s.Off+s.Len)
 		if lo >= hi {
-			continue
+			break
 		}
 		part, err := c.segment(v, s, lo-s.Off, hi-lo)
 		if err != nil {

@@ -193,13 +193,16 @@ func (h *Host) Left(dir string) int64 { return h.kernel.left(dir) }
 
 // collision tells whether a name or UUID of a stack is taken.
 func (h *Host) collision(s *Stack) error {
-	top := s.Top()
+	names := map[string]bool{}
+	for _, d := range s.Devices {
+		names[d.Name] = true
+	}
 	for _, i := range h.known {
 		switch {
-		case strings.HasPrefix(i.uuid, top.UUID):
+		case strings.HasPrefix(i.uuid, s.Top().UUID):
 			return &ActiveError{s.VG + "/" + s.LV, i.name}
-		case i.name == top.Name || strings.HasPrefix(i.name, top.Name+"-"):
-			return &NameError{top.Name, i.name, i.uuid}
+		case names[i.name]:
+			return &NameError{s.Top().Name, i.name, i.uuid}
 		}
 	}
 	return nil
@@ -313,7 +316,7 @@ func (h *Host) remove(name string) error {
 	if errors.Is(err, syscall.ENXIO) {
 		return h.kernel.unlink(name)
 	}
-	const tries = 20
+	const tries = 40
 	for try := 0; ; try++ {
 		err = h.kernel.remove(name)
 		switch {
@@ -323,9 +326,6 @@ func (h *Host) remove(name string) error {
 			return fmt.Errorf("removing device %s: %w", name, err)
 		case try == tries:
 			return &BusyError{name, h.kernel.holders(i.dev)}
-		}
-		if try > 2 && len(h.kernel.holders(i.dev)) > 0 {
-			try = tries - 1
 		}
 		time.Sleep(25 * time.Millisecond)
 	}

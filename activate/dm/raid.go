@@ -12,9 +12,11 @@ import (
 
 // Arrays are given to the kernel without their metadata LVs: the plan has decided which legs
 // count, and without metadata md has no superblock or bitmap to write. It is told not to bring
-// the legs in sync either; of raid6 it does so all the same, but at 1 KiB a second, and like
-// all that it writes into fences. A leg that does not count in full is left out if the others make up for
-// it everywhere. The kernel takes no leg sector by sector, as user space does.
+// the legs in sync either; with raid6 it cannot be told, and does so at 1 KiB a second, into
+// fences.
+//
+// A leg that does not count in full is left out if the others make up for it everywhere: the
+// kernel takes no leg sector by sector, as user space does.
 
 // raid puts an array of n bytes together.
 func (c *compiler) raid(t activate.RAID, n int64) (Target, error) {
@@ -34,32 +36,44 @@ func (c *compiler) raid(t activate.RAID, n int64) (Target, error) {
 	}
 	clean := 0
 	for _, rs := range legs {
-		clean += b2i(rs.clean())
+		if rs.clean() {
+			clean++
+		}
 	}
 	switch {
 	case l.Level == 0:
 		return c.stripes(legs, l.Chunk, n)
-	case l.Level == 1 && clean < 2: // none can stand in for another
-		return c.linear(best(legs...))
+	case l.Parity() > 0 && clean >= l.Devices-l.Parity(), l.Level == 1 && clean > 1:
+		return c.md(l, legs, n, runs.clean)
+	case l.Level == 1: // none can stand in for another
+		rs, err := bestLeg(legs)
+		if err != nil {
+			return Target{}, err
+		}
+		return c.linear(rs)
 	case l.Spreads():
 		return Target{}, fmt.Errorf("its copies do not stand side by side, which nothing here has proven in the kernel")
 	case l.Level == 10:
 		columns := make([]runs, 0, len(legs)/l.Copies())
 		for set := range slices.Chunk(legs, l.Copies()) {
-			columns = append(columns, best(set...))
+			rs, err := bestLeg(set)
+			if err != nil {
+				return Target{}, err
+			}
+			columns = append(columns, rs)
 		}
 		return c.stripes(columns, l.Chunk, n)
-	case l.Parity() > 0 && clean < l.Devices-l.Parity():
-		return c.doubtful(l, legs, n)
 	}
-	return c.md(l, legs, n, runs.clean)
+	return c.doubtful(l, legs, n)
 }
 
-func b2i(b bool) int {
-	if b {
-		return 1
+// bestLeg takes each byte from the best of some copies, if that can be told beforehand.
+func bestLeg(legs []runs) (runs, error) {
+	rs := best(legs...)
+	if len(legs) > 1 && slices.ContainsFunc(rs, func(r run) bool { return r.lossy }) {
+		return nil, fmt.Errorf("legs with checksums have lost sectors, and user space takes each sector from the leg that has it")
 	}
-	return 0
+	return rs, nil
 }
 
 // raidLeg gives the runs of size bytes of a leg, from off on, as the plan trusts them.
@@ -91,7 +105,7 @@ func (c *compiler) raidLeg(l activate.Leg, off, size int64) (runs, error) {
 // doubtful puts an array with parity together for which there are not enough clean legs:
 // from all that have lost nothing, if these are enough.
 func (c *compiler) doubtful(l dmraid.Layout, legs []runs, n int64) (Target, error) {
-	whole := func(rs runs) bool { return rs.lost() == 0 }
+	whole := func(rs runs) bool { return rs.rank() < rankLossy }
 	have, parts := 0, 0
 	for _, rs := range legs {
 		if whole(rs) {

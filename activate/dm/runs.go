@@ -16,7 +16,23 @@ func (r run) goesOn(s run) bool {
 }
 
 // worse tells whether r is worth less than s.
-func (r run) worse(s run) bool { return r.lost && !s.lost || r.doubt && !s.doubt && !s.lost }
+func (r run) worse(s run) bool { return r.rank() > s.rank() }
+
+// rankLossy is the rank of what may give errors anywhere.
+const rankLossy = 2
+
+// rank orders runs by what they are worth: the lower the better.
+func (r run) rank() int {
+	switch {
+	case r.lost:
+		return 3
+	case r.lossy:
+		return rankLossy
+	case r.doubt:
+		return 1
+	}
+	return 0
+}
 
 // runs is a list of runs of which no two neighbours could be one.
 type runs []run
@@ -37,12 +53,15 @@ func (rs runs) add(more ...run) runs {
 
 // clean tells whether all bytes can be had, beyond doubt.
 func (rs runs) clean() bool {
+	return rs.rank() == 0
+}
+
+// rank is that of the worst run.
+func (rs runs) rank() (worst int) {
 	for _, r := range rs {
-		if r.lost || r.doubt || r.lossy {
-			return false
-		}
+		worst = max(worst, r.rank())
 	}
-	return true
+	return worst
 }
 
 // size is the number of bytes.

@@ -3,6 +3,7 @@ package dm
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 )
 
@@ -48,6 +49,7 @@ func (s *script) name(n Node) string {
 		s.printf("loop%d=$(losetup --find --show --read-only --offset %d -- %s)\n", s.loops, n.Off, quote(n.Path))
 	case *Scratch:
 		if n.Path != "" {
+			s.printf("mkdir --parents -- %s\n", quote(filepath.Dir(n.Path)))
 			s.printf("truncate --size %d -- %[2]s\nloop%d=$(losetup --find --show -- %[2]s)\n", n.Size, quote(n.Path), s.loops)
 			break
 		}

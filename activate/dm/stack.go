@@ -135,5 +135,11 @@ func CheckName(name string) error {
 	return nil
 }
 
-// DeviceUUID is the UUID of an LV's device. A device below it has a suffix.
-func DeviceUUID(vg, lv metadata.ID) string { return UUIDPrefix + string(vg) + string(lv) }
+// ident is the UUID of a VG or LV as it is part of a device's. What has lost its own has one
+// that is made of its name.
+func ident(id metadata.ID, name string) string {
+	if id.Valid() {
+		return string(id)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(name)))[:idLength]
+}

@@ -147,6 +147,7 @@ type activation struct {
 	sources dm.Sources
 	rows    []activeRow
 	stacks  []*dm.Stack // of rows
+	failed  []activeRow
 }
 
 // all makes the devices of the LVs, one after the other.
@@ -156,13 +157,15 @@ func (r *activation) all(ctx context.Context, lvs []*assessed) (worst error) {
 			return err
 		}
 		err := r.one(s)
+		var live *dm.LiveError
 		switch {
 		case err == nil && s.whole():
 			continue
-		case err != nil && len(lvs) == 1:
+		case err != nil && len(lvs) == 1, errors.As(err, &live): // which goes for all of the VG
 			return err
 		case err != nil:
 			reportError(r.app.err, err)
+			r.failed = append(r.failed, activeRow{Full: s.name(), Health: string(s.health), Reasons: []string{}, Sources: []string{}, Error: err.Error()})
 		}
 		worst = errPartial
 	}
@@ -234,13 +237,16 @@ func (r *activation) print(g *gathered, vg *rebuild.VG) error {
 				r.rows[i].Script = b.String()
 			}
 		}
-		return a.printJSON(g, slices.Concat(vg.Findings, g.Result.Findings), reportRows{Active: r.rows})
+		return a.printJSON(g, slices.Concat(vg.Findings, g.Result.Findings), reportRows{Active: append(r.rows, r.failed...)})
 	}
 	if r.host == nil {
 		for _, row := range r.rows {
 			fmt.Fprintln(a.out, render.Paragraph("# ", fmt.Sprintf("%s: %s, %s", row.Full, a.size(row.Size), health(row))))
 		}
 		return dm.Script(a.out, r.stacks)
+	}
+	if len(r.rows) == 0 {
+		return nil
 	}
 	t := render.Table{Columns: []render.Column{render.Left("Device"), render.Left("LV"), render.Right("LSize"), render.Left("Health")}}
 	for _, row := range r.rows {
