@@ -27,8 +27,8 @@ import (
 // come to linear lines, which TestCorporaComeToTheBytesOfUserSpace compares without a kernel:
 // the machine is slow.
 var inGuest = []string{
-	"linear", "striped", "partitions", "sizes", "zero-error", "mirror", "thin", "cache", "writecache", "stacked",
-	"raid-levels", "raid-stale", "raid-sync", "raid-takeover", "integrity", "integrity-journal",
+	"linear", "partitions", "sizes", "zero-error", "thin", "stacked",
+	"raid-levels", "raid-stale", "integrity", "integrity-journal", "integrity-tags",
 }
 
 // maxHashed is how many bytes of an LV are hashed, which is slow under emulation. Larger ones
