@@ -110,8 +110,22 @@ func TestThinTruthWithEachMetadataBlockDamaged(t *testing.T) {
 	if testing.Short() {
 		t.Skip("too slow for the race detector: runs without -short")
 	}
-	c := fixtures.Open(t, "thin")
-	names := []string{"vgt/s3", "vgt/x2"}
+	for corpus, want := range map[string]struct {
+		names []string
+		worse int
+	}{
+		"thin":    {[]string{"vgt/s3", "vgt/x2"}, 6}, // superblock and root cost both LVs their trees, each tree its own
+		"stacked": {[]string{"vgn/thin"}, 3},         // an older root is left, which looks like a mapping
+	} {
+		t.Run(corpus, func(t *testing.T) {
+			thinTruth(t, fixtures.Open(t, corpus), want.names, want.worse)
+		})
+	}
+}
+
+// thinTruth damages each block of the metadata below some thin LVs, and counts by how many of
+// them an LV is worse off.
+func thinTruth(t *testing.T, c *fixtures.Corpus, names []string, want int) {
 	vg, _, err := find(t, c, names[0], rebuild.Options{})
 	require.NoError(t, err)
 	healthy := map[string][]byte{}
@@ -143,7 +157,7 @@ func TestThinTruthWithEachMetadataBlockDamaged(t *testing.T) {
 		}
 		undo()
 	}
-	require.Equal(t, 6, worse, "superblock and root cost both LVs their trees, each tree its own")
+	require.Equal(t, want, worse)
 }
 
 func TestThinPoolThatLVM2Refuses(t *testing.T) {

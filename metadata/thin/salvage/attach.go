@@ -27,7 +27,7 @@ func (f *forest) attach(owners func(orphan uint64) []uint32) {
 		case len(among) == 0:
 			f.Loose = append(f.Loose, o)
 		case len(among) <= f.missing[o]:
-			f.give(o, among, "")
+			f.give(o, among, f.unsure(o))
 		default:
 			open = append(open, o)
 		}
@@ -37,6 +37,15 @@ func (f *forest) attach(owners func(orphan uint64) []uint32) {
 		return
 	}
 	f.guess(open, owners, &budget)
+}
+
+// unsure says why an orphan may not be of these trees at all; "" when it is. A leaf of one
+// value looks alike in the tree of all devices, of which older ones are left.
+func (f *forest) unsure(o uint64) string {
+	if f.nodes[o].content == f.content {
+		return ""
+	}
+	return fmt.Sprintf("metadata block %d may belong to a tree of another kind", o)
 }
 
 // placesFor lists the places that an orphan can belong to.

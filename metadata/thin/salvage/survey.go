@@ -251,7 +251,11 @@ func (s *survey) graph() {
 			continue
 		}
 		n.content = mappings // of block 0 of the data, the value being the time
-		if leaf, err := s.r.Node(uint64(b)); err == nil && s.tree(leaf.Uint64(0)) {
+		leaf, err := s.r.Node(uint64(b))
+		if err != nil {
+			continue
+		}
+		if root := leaf.Uint64(0); s.tree(root) || !s.valid(root, 0, ^uint64(0)) { // perhaps one that is damaged
 			n.content = either
 		}
 	}
