@@ -395,3 +395,30 @@ func TestSourcesAreKnownAgain(t *testing.T) {
 	other := search(t, dir, Options{}, path)[0]
 	require.NotContains(t, []string{both[0].Source.ID, both[1].Source.ID}, other.Source.ID)
 }
+
+// TestOtherFinds finds what no corpus has, as lvm2's sources have it: a label of LVM1, the
+// devices file and hints.
+func TestOtherFinds(t *testing.T) {
+	lvm1 := make([]byte, sector)
+	copy(lvm1, "HM\x01\x00")
+	copy(lvm1[44:], "abcdefghijklmnopqrstuvwxyz012345")
+	copy(lvm1[172:], "vg_old")
+	devices := "# LVM uses devices listed in this file.\n# Created by LVM command vgimportdevices pid 5 at Mon Jan  1 00:00:00 2024\nVERSION=1.1.2\nIDTYPE=devname IDNAME=/dev/sda2 DEVNAME=/dev/sda2 PVID=abc PART=2\n"
+	hints := "# Created by lvs pid 7 Mon Jan  1 00:00:00 2024\nhints_version: 0.1\nscan:/dev/sda pvid:abc devn:8:0 vg:vg0\n"
+	path := image(t, 1<<20, map[int64][]byte{
+		64 << 10: lvm1, 100 << 10: []byte(devices + "\x00"), 200 << 10: []byte(hints + "\x00"),
+		300 << 10: []byte("# Created by hand\nno hints: here\n\x00"),
+	})
+	dir := t.TempDir()
+	finds := search(t, dir, Options{}, path)[0].Finds
+	require.Len(t, finds, 3)
+	require.Equal(t, []any{Legacy, "vg_old", "LVM1", int64(64 << 10)}, []any{finds[0].Kind, finds[0].Name, finds[0].Says, *finds[0].Start})
+	c, err := Open(dir)
+	require.NoError(t, err)
+	for i, want := range []string{devices, hints} {
+		require.Equal(t, Devices, finds[i+1].Kind)
+		text, err := c.Text(finds[i+1].SHA256)
+		require.NoError(t, err)
+		require.Equal(t, want, string(text))
+	}
+}

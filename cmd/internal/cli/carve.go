@@ -155,7 +155,7 @@ func (o *carveOptions) search(ctx context.Context, a *app, ev *scan.Evidence, ar
 		err = errors.Join(err, a.printCarve(rows, findings, o.caseDir))
 	}
 	if ctx.Err() != nil {
-		return hinted(fmt.Errorf("the search is not finished: %w", ctx.Err()), "the same command goes on from there: %s", commandLine(append([]string{"lvrescue", "carve", "--case", o.caseDir}, args...)...))
+		return hinted(fmt.Errorf("the search is not finished: %w", context.Cause(ctx)), "the same command goes on from there: %s", commandLine(append([]string{"lvrescue", "carve", "--case", o.caseDir}, args...)...))
 	}
 	whole := !slices.ContainsFunc(rows, func(r carveRow) bool { return r.Searched < r.Wanted || r.Left != "" })
 	if err == nil && (!whole || len(sources) < len(ev.Sources)) {
@@ -315,6 +315,8 @@ func (a *app) findText(f *carve.Find) string {
 		if f.Says != "" {
 			add("%s", f.Says)
 		}
+	case carve.Devices:
+		add("names of PVs; the case has it as texts/%s.vg", f.SHA256)
 	case carve.Signed:
 		a.signText(f, add)
 	}
