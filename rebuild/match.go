@@ -69,6 +69,9 @@ func (g *Group) Carries(f *scan.PV) bool {
 // Used is the evidence that the result rests on: without what the user left out.
 func (r *Result) Used() *scan.Evidence { return r.evidence }
 
+// Placed lists the places that the user named for PVs; their labels are what the user said.
+func (r *Result) Placed() []*scan.PV { return r.placed }
+
 // Suppose is the VG with a PV on a place, whatever speaks against it: to look at what would
 // follow. Nothing of the PV is in doubt then.
 func (vg *VG) Suppose(id metadata.ID, at *scan.PV) *VG {

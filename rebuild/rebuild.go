@@ -41,6 +41,7 @@ type Result struct {
 	strict   bool
 	thin     string
 	matched  []Match
+	placed   []*scan.PV     // by hand
 	evidence *scan.Evidence // without what the user left out
 }
 
@@ -73,7 +74,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{strict: opt.Strict, thin: opt.Thin, matched: opt.Matched, evidence: ev}
+	r := &Result{strict: opt.Strict, thin: opt.Thin, matched: opt.Matched, placed: placed, evidence: ev}
 	r.Findings = append(r.Findings, ev.Findings...)
 	byID := map[metadata.ID]*Group{}
 	versions := map[*scan.Content]*Version{}

@@ -153,6 +153,7 @@ func Build(ev *scan.Evidence, options rebuild.Options) (*rebuild.Result, []*Cand
 // find looks for the missing PVs of all groups, on places that are not used yet.
 func find(r *rebuild.Result, used []*Candidate) []*Candidate {
 	var all []*Candidate
+	used = append(byHand(r), used...)
 	left := judged
 	for _, g := range r.Groups {
 		absent := g.Absent()
@@ -168,6 +169,21 @@ func find(r *rebuild.Result, used []*Candidate) []*Candidate {
 	})
 	choose(all)
 	return all
+}
+
+// byHand are the places that the user gave to PVs: nothing else can be there.
+func byHand(r *rebuild.Result) []*Candidate {
+	var list []*Candidate
+	for _, at := range r.Placed() {
+		c := &Candidate{PV: &metadata.PV{ID: at.ID()}, At: at}
+		for _, g := range r.Groups {
+			if i := slices.IndexFunc(g.Current.Meta.PVs, func(p *metadata.PV) bool { return p.ID == at.ID() }); i >= 0 {
+				c.PV = g.Current.Meta.PVs[i]
+			}
+		}
+		list = append(list, c)
+	}
+	return list
 }
 
 // candidates judges every place where a PV may lie, as long as some are left to be judged.

@@ -180,3 +180,30 @@ func TestReasons(t *testing.T) {
 		})
 	}
 }
+
+// TestPlacedByHand: what the user has given to one PV is proposed for no other.
+func TestPlacedByHand(t *testing.T) {
+	c := fixtures.Open(t, "filesystems")
+	healthy, _ := build(t, scan.Options{}, c.Paths()...)
+	pv := healthy.Groups[0].At(nil).PVs[0].Meta
+	require.NoError(t, damage.Zero(c.Disk("a"), 0, 4096)) // all that is left of the label
+	require.NoError(t, os.Remove(c.Disk("b")))
+	ev, err := scan.Run(t.Context(), []string{c.Disk("a")}, scan.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { ev.Close() })
+	for name, tt := range map[string]struct {
+		assume []rebuild.Assume
+		want   string // key of the PV that the disk is said to be
+	}{
+		"found":   {nil, pv.Key},
+		"by hand": {[]rebuild.Assume{{PV: pv.ID, Source: c.Disk("a")}}, ""},
+	} {
+		_, all, err := match.Build(ev, rebuild.Options{Assume: tt.assume})
+		require.NoError(t, err)
+		got := ""
+		for _, m := range all {
+			got += m.PV.Key
+		}
+		require.Equal(t, tt.want, got, name)
+	}
+}
