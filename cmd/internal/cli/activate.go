@@ -241,7 +241,7 @@ func (r *activation) print(g *gathered, vg *rebuild.VG) error {
 	}
 	if r.host == nil {
 		for _, row := range r.rows {
-			fmt.Fprintln(a.out, render.Paragraph("# ", fmt.Sprintf("%s: %s, %s", row.Full, a.size(row.Size), health(row))))
+			fmt.Fprintln(a.out, render.Comment(fmt.Sprintf("%s: %s, %s", row.Full, a.size(row.Size), health(row))))
 		}
 		return dm.Script(a.out, r.stacks)
 	}

@@ -107,6 +107,11 @@ func Indent(first string, lines []string) string {
 	return first + strings.Join(lines, pad)
 }
 
+// Comment wraps text into lines that a shell passes over.
+func Comment(text string) string {
+	return "# " + strings.Join(Wrap(text, Width-2), "\n# ")
+}
+
 // Paragraph wraps text behind a bullet or heading, to [Width] columns.
 func Paragraph(first, text string) string {
 	return Indent(first, Wrap(text, Width-runewidth.StringWidth(first)))
