@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -42,44 +41,34 @@ func (d *demo) play() error {
 	if err := d.run(exitPartial, "scan", "disks"); err != nil {
 		return err
 	}
-	pv, err := keyOf(c, "sda")
-	if err != nil {
+	d.say("One PV is missing. sda.img was known without its label by what stands on it; had nothing been left to tell, " +
+		"--assume UUID=disks/sda.img would put it in its place. Now take everything that can be had. What is lost is filled with zeros and named in a map beside the image.")
+	if err := d.run(exitPartial, "export", "office", "--all", "-o", "rescued", "disks"); err != nil {
 		return err
 	}
-	d.say("Two PVs are missing, and sda.img carries the VG's metadata but no label: we know that it was the office's first disk. " +
-		"--assume puts it there.")
-	assume := []string{"--assume", pv + "=disks/sda.img"}
-	if err := d.run(exitPartial, append([]string{"scan"}, append(assume, "disks")...)...); err != nil {
-		return err
-	}
-	d.say("Now take everything that can be had. What is lost is filled with zeros and named in a map beside the image.")
-	if err := d.run(exitPartial, append([]string{"export", "office", "--all", "-o", "rescued"}, append(assume, "disks")...)...); err != nil {
-		return err
-	}
-	return d.secondHalf(c, assume)
+	return d.secondHalf(c)
 }
 
 // secondHalf brings back what was removed and what was scratched, and proves it all.
-func (d *demo) secondHalf(c *corpus.Corpus, assume []string) error {
+func (d *demo) secondHalf(c *corpus.Corpus) error {
 	d.say("Somebody had removed the volume \"mail\" last week. Old versions of the metadata are still on the disks:")
-	removed := append([]string{"lvs", "office", "--removed"}, append(assume, "disks")...)
-	if err := d.run(exitComplete, removed...); err != nil {
+	if err := d.run(exitComplete, "lvs", "office", "--removed", "disks"); err != nil {
 		return err
 	}
 	mail, golden := removedLV(c)
 	d.say("Nothing has been written over it since. --at reads it as of that version.")
-	if err := d.run(exitComplete, append([]string{"export", mail, "--at", strconv.Itoa(golden.Seqno), "-o", "rescued/mail.img"}, append(assume, "disks")...)...); err != nil {
+	if err := d.run(exitComplete, "export", mail, "--at", strconv.Itoa(golden.Seqno), "-o", "rescued/mail.img", "disks"); err != nil {
 		return err
 	}
 	d.say("projects lacks the 64 KiB that ddrescue could not read. The dying disk should be asked for these and nothing else:")
-	if err := d.run(exitComplete, append([]string{"domain", "office/projects", "-o", "rescued"}, append(assume, "disks")...)...); err != nil {
+	if err := d.run(exitComplete, "domain", "office/projects", "-o", "rescued", "disks"); err != nil {
 		return err
 	}
-	d.say("Say that ddrescue -m, at the second try, gets them (here the demo copies them from a healthy disk). Export projects again:")
+	d.say("Say that ddrescue, at the second try, gets them (here the demo copies them from a healthy disk). Export projects again:")
 	if err := rereadDisk(); err != nil {
 		return err
 	}
-	if err := d.run(exitComplete, append([]string{"export", "office/projects", "--force", "-o", "rescued/projects.img"}, append(assume, "disks")...)...); err != nil {
+	if err := d.run(exitComplete, "export", "office/projects", "--force", "-o", "rescued/projects.img", "disks"); err != nil {
 		return err
 	}
 	d.say("The proof: these disks were made by real LVM, and the kernel's own SHA-256 of every volume was noted while they were healthy.")
@@ -121,27 +110,6 @@ func rereadDisk() error {
 	return errors.Join(
 		damage.CopyRange("disks/sdb.img", "healthy/sdb.img", scratchedAt, scratchedBy),
 		block.SaveMapfile("disks/sdb.img.map", m))
-}
-
-// keyOf is the UUID of a disk's PV, as lvm2 reported it when the disk was healthy.
-func keyOf(c *corpus.Corpus, disk string) (string, error) {
-	var report struct {
-		Report []struct {
-			PV []struct {
-				Name string `json:"pv_name"`
-				UUID string `json:"pv_uuid"`
-			}
-		}
-	}
-	if err := json.Unmarshal([]byte(c.Files["pvs.json"]), &report); err != nil {
-		return "", err
-	}
-	for i, dsk := range c.Disks {
-		if dsk.Name == disk {
-			return report.Report[0].PV[i].UUID, nil
-		}
-	}
-	return "", fmt.Errorf("no disk %s", disk)
 }
 
 // removedLV finds the LV of the corpus that was removed.

@@ -37,7 +37,7 @@ needs and that have not been read yet, so that a dying disk is asked only for wh
 An image has been read but for what its mapfile says; a disk without a mapfile has not been read
 at all. With --metadata the ranges are those that hold labels, metadata areas and partition
 tables: read these first, and the LVs can be named.`,
-		Example: "  lvrescue domain vg0/home sda.img sdb.img -o domains/\n  ddrescue -m domains/sda.img.domain.map /dev/sda sda.img sda.img.map",
+		Example: "  lvrescue domain vg0/home sda.img sdb.img -o domains/\n  ddrescue -r1 -m domains/sda.img.domain.map /dev/sda sda.img sda.img.map",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runDomain(cmd.Context(), a, &o, args)
 		},
@@ -206,7 +206,7 @@ func (a *app) printDomains(rows []domainRow, needs []domain.Need) error {
 		if needs[i].Source.Kind == "file" {
 			disk, image = "DISK", r.Source
 		}
-		fmt.Fprintf(a.out, "%s %s\n", next, commandLine("ddrescue", "-m", r.File, disk, image, image+".map"))
+		fmt.Fprintf(a.out, "%s %s\n", next, commandLine("ddrescue", "-r1", "-m", r.File, disk, image, image+".map"))
 		next = "     "
 	}
 	return nil
