@@ -75,7 +75,7 @@ func quote(s string) string {
 // Write writes the layout as an lvm2 text, with comments that say how sure it is.
 func (l *Layout) Write(out io.Writer) error {
 	w := &writer{out: out}
-	w.printf(`# This is a guess by lvrescue: no metadata of LVM was found, only filesystems. What is said
+	w.printf(`# This is a guess by lvrescue: no metadata of LVM was used, only filesystems. What is said
 # to be sure or likely is so by superblocks; names, UUIDs and the extent size are made up.
 # Correct what you know better, then:
 #

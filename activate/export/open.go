@@ -65,7 +65,7 @@ func (i *image) checkPath() error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", i.path)
 	case !i.force:
-		return fmt.Errorf("%s exists; choose another name, or force its replacement", i.path)
+		return fmt.Errorf("%s exists; choose another name, or replace it with --force", i.path)
 	}
 	return nil
 }

@@ -46,7 +46,6 @@ devices of the system. SOURCE.map beside a source is read as its ddrescue mapfil
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) { return a.check() },
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.Version = version()
 	root.SetVersionTemplate(versionLine() + "\n")
 	root.SetOut(stdout)
@@ -88,12 +87,13 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	}
 }
 
-// unknownCommand refuses arguments of lvrescue itself: they are mistyped commands.
+// unknownCommand refuses arguments of a command that only has others: they are mistyped.
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := "lvrescue --help lists the commands"
+	hint := cmd.CommandPath() + " --help lists the commands"
+	cmd.SuggestionsMinimumDistance = 2
 	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 		hint = "did you mean " + strings.Join(s, " or ") + "?"
 	}

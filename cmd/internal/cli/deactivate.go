@@ -114,7 +114,7 @@ func newStatus(a *app) *cobra.Command {
 		Short:   "List what activate has made",
 		Long:    `List the LVs that lvrescue has put on device-mapper on this machine, what each is worth, and whether it is in use.`,
 		Example: "  lvrescue status",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return runStatus(a)
 		},

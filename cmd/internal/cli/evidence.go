@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -27,9 +28,9 @@ type evidenceFlags struct {
 	strict                         bool   // only of commands that may look at the past
 }
 
-// addStrict adds the flag of commands that may look at the past.
-func (f *evidenceFlags) addStrict(fs *pflag.FlagSet) {
-	fs.BoolVar(&f.strict, "strict", false, "with --at and --removed: what may have been used again since is lost, not doubtful")
+// addStrict adds the flag of commands that may look at the past, by the flags named.
+func (f *evidenceFlags) addStrict(fs *pflag.FlagSet, by string) {
+	fs.BoolVar(&f.strict, "strict", false, "with "+by+": what may have been used again since is lost, not doubtful")
 }
 
 func (f *evidenceFlags) add(fs *pflag.FlagSet) {
@@ -129,7 +130,11 @@ func unopened(ev *scan.Evidence) error {
 		return hinted(errors.New("there is nothing to look at: no source was found"),
 			"name image files, block devices, or directories of images; without any, block devices are searched, which takes root")
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return hinted(err, "a source is an image file, a block device or a directory of images; a VG or VG/LV stands in front of the sources")
+	}
+	return err
 }
 
 // splitPair splits A=B, where both may be paths with "=" in them: the first "=" behind an

@@ -41,7 +41,7 @@ where: a ddrescue mapfile in which - is lost (and filled in the image) and / is 
 	}
 	fs := cmd.Flags()
 	o.evidenceFlags.add(fs)
-	o.addStrict(fs)
+	o.addStrict(fs, "--at")
 	fs.StringVarP(&o.out, "output", "o", "", "the image `FILE`, or with --all the directory for the images")
 	fs.BoolVar(&o.all, "all", false, "export every LV of the VG, to DIR/LV.img")
 	fs.StringVar(&o.at, "at", "", "export as of an older `SEQNO`; see lvrescue history")
@@ -123,7 +123,7 @@ func (o *exportOptions) picker(args []string) (pick func(*gathered) ([]exportJob
 	}
 	name, err := rebuild.ParseLVName(args[0])
 	if err != nil {
-		return nil, nil, usagef("lvrescue scan lists the LVs", "%w", err)
+		return nil, nil, usagef("lvrescue scan lists the LVs; --all -o DIR exports all of a VG", "%w", err)
 	}
 	return func(g *gathered) ([]exportJob, error) {
 		s, err := g.lv(name, o.at)

@@ -41,7 +41,7 @@ and what can be had of each. The first argument names a VG if no such file exist
 	fs := cmd.Flags()
 	o.evidenceFlags.add(fs)
 	fs.StringVar(&o.at, "at", "", "look at an older `SEQNO`, or SEQNO:DIGEST of a fork; see lvrescue history")
-	o.addStrict(fs)
+	o.addStrict(fs, "--at and --removed")
 	fs.BoolVar(&o.removed, "removed", false, "list LVs of older versions that the current one no longer has, and removed thin devices whose trees are left; with -v all older states of thin devices")
 	fs.BoolVarP(&o.hidden, "all", "a", false, "list hidden LVs too")
 	fs.BoolVar(&o.explain, "explain", false, "show how each LV is put together, byte by byte")

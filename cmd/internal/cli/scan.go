@@ -274,8 +274,12 @@ func nextSteps(vgs []scannedVG, rest []string) []string {
 	var steps []string
 	for _, vg := range vgs {
 		some := slices.ContainsFunc(vg.lvs, func(s *assessed) bool { return s.totals.Size() > s.totals.Bad })
-		if some && len(steps) < most {
+		switch {
+		case len(steps) == most:
+		case some:
 			steps = append(steps, commandLine(append([]string{"lvrescue", "export", vg.label, "--all", "-o", "DIR"}, rest...)...))
+		case len(vg.lvs) == 0:
+			steps = append(steps, commandLine(append([]string{"lvrescue", "lvs", vg.label, "--removed"}, rest...)...))
 		}
 	}
 	return steps
