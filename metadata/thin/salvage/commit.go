@@ -30,6 +30,9 @@ func (c *commit) whole() bool { return c.mapping != 0 && c.details != 0 }
 // maxCommits bounds how many index blocks are looked at: those with the highest numbers.
 const maxCommits = 4096
 
+// maxLooks bounds how often a node is looked at to find the roots of commits.
+const maxLooks = 1 << 24
+
 // search finds the latest commit when the superblock cannot be used.
 func (p *Pool) search(h Hints) error {
 	if h.ChunkSize <= 0 {
@@ -128,7 +131,8 @@ func (p *Pool) commits() []*commit {
 	}
 	slices.Sort(s.indexes)
 	var all []*commit
-	for _, index := range s.indexes[max(0, len(s.indexes)-maxCommits):] {
+	most := min(maxCommits, maxLooks/(len(tops)+len(remembered)+1)+1)
+	for _, index := range s.indexes[max(0, len(s.indexes)-most):] {
 		u := s.usage(index, 0)
 		if !u.whole() {
 			continue

@@ -56,7 +56,7 @@ func (p *Pool) Older() []*Older {
 			seen[key{id, r}] = true
 		}
 	}
-	remembered := p.remembered()
+	remembered, budget := p.remembered(), maxMeasured
 	for b := range p.survey.nodes {
 		n := &p.survey.nodes[b]
 		if !n.leaf || n.content != devices && n.content != either || p.top.reached.has(uint64(b)) {
@@ -64,12 +64,14 @@ func (p *Pool) Older() []*Older {
 		}
 		for id, root := range p.survey.entries(uint64(b)) {
 			k := key{id, root}
-			if seen[k] || !p.maps.fits(root, 0, ^uint64(0)) || len(p.older) == maxOlder {
+			if seen[k] || !p.maps.fits(root, 0, ^uint64(0)) || len(p.older) == maxOlder || budget < 0 {
 				continue
 			}
 			seen[k] = true
 			o := &Older{ID: id, Root: root, Top: uint64(b), time: p.survey.nodes[root].time}
-			o.measure(p.survey.r)
+			if o.measure(p.survey.r, &budget); budget < 0 {
+				continue
+			}
 			o.Known = nearest(remembered[id], uint64(b), o.Mapped)
 			p.older = append(p.older, o)
 		}
@@ -98,16 +100,20 @@ func (p *Pool) rebuiltRoots(root uint64) (roots []uint64) {
 	return roots
 }
 
-// measure counts what a state's tree has.
-func (o *Older) measure(r *btree.Reader) {
-	for run := range thin.NewDevice(r, o.Root).Runs(0, ^uint64(0)>>1) {
-		switch run.State {
-		case thin.Mapped:
-			o.Mapped += run.Last - run.First + 1
-			o.Last = run.Last
-		case thin.Lost:
-			o.Holes = true
+// maxMeasured bounds the leaves that are counted to list older states.
+const maxMeasured = 1 << 23
+
+// measure counts what a state's tree has. budget is how many leaves may be looked at.
+func (o *Older) measure(r *btree.Reader, budget *int) {
+	for p := range (btree.Tree{Reader: r, Root: o.Root, ValueSize: 8}).Walk(0, ^uint64(0)) {
+		if *budget--; *budget < 0 {
+			return
 		}
+		if i, j := p.Entries(); i < j {
+			o.Mapped += uint64(j - i)
+			o.Last = p.Node.Key(j - 1)
+		}
+		o.Holes = o.Holes || p.Err != nil
 	}
 }
 

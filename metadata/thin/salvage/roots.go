@@ -116,6 +116,9 @@ func (p *Pool) looseTrees() map[uint64]uint64 {
 	return trees
 }
 
+// maxRoots bounds the older roots of one device that are looked at.
+const maxRoots = 1024
+
 // olderRoots lists for each device the roots that trees of devices of older commits have,
 // those of the latest first.
 func (p *Pool) olderRoots() map[uint32][]uint64 {
@@ -126,7 +129,7 @@ func (p *Pool) olderRoots() map[uint32][]uint64 {
 			continue
 		}
 		for id, root := range p.survey.entries(uint64(b)) {
-			if !slices.Contains(all[id], root) {
+			if len(all[id]) < maxRoots && !slices.Contains(all[id], root) {
 				all[id] = append(all[id], root)
 			}
 		}
