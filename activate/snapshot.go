@@ -39,8 +39,12 @@ func (t Snapshot) String() string {
 // findSnapshots looks up which LVs have a view that is not their own bytes. lvm2 writes a
 // snapshot as an LV of its own, "snapshot0", that names origin and store.
 func (p *planner) findSnapshots() {
+	snapshots := p.vg.Snapshots()
+	if len(snapshots) == 0 {
+		return
+	}
 	p.snapshots, p.merging = map[string]*metadata.LV{}, map[string]*metadata.LV{}
-	for _, lv := range p.vg.Snapshots() {
+	for _, lv := range snapshots {
 		for _, s := range lv.Segments {
 			if s.Type != "snapshot" {
 				continue

@@ -203,6 +203,9 @@ func (lv *LV) Extents() int64 {
 // for reshaping is part of every image and, once for each image without parity, of the LV
 // (lib/metadata/raid_manip.c).
 func (c *checker) checkImages(lv *LV, s *Segment) {
+	if !strings.HasPrefix(s.Type, "raid") {
+		return
+	}
 	r, err := s.RAID()
 	if err != nil || len(r.Legs) == 0 {
 		return

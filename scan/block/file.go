@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // pageSize is the unit in bytes in which the page cache reads, at least.
@@ -24,6 +25,7 @@ type File struct {
 	holes bool // regular file, so that the filesystem may tell of holes
 	stamp string
 	data  atomic.Pointer[Extent] // the run of data found last, see next
+	hole  atomic.Pointer[hole]   // and the hole
 
 	refused atomic.Bool // the medium has refused a read
 	direct  func() *os.File
@@ -193,6 +195,9 @@ func (f *File) next(lo, hi int64) Extent {
 	if run := f.data.Load(); run != nil && run.Off <= lo && lo < run.End() {
 		return Extent{Off: lo, Len: min(run.End(), hi) - lo}
 	}
+	if h := f.hole.Load(); h != nil && h.Off <= lo && lo < h.End() && time.Since(h.asked) < holeLasts {
+		return Extent{Off: lo, Len: min(h.End(), hi) - lo, State: Zero}
+	}
 	data, err := seekData(f.f, lo)
 	switch {
 	case errors.Is(err, errNoMoreData) && f.uncut():
@@ -201,6 +206,7 @@ func (f *File) next(lo, hi int64) Extent {
 		return Extent{Off: lo, Len: hi - lo}
 	}
 	if data > lo {
+		f.hole.Store(&hole{Extent{Off: lo, Len: data - lo}, time.Now()})
 		return Extent{Off: lo, Len: min(data, hi) - lo, State: Zero}
 	}
 	hole, err := seekHole(f.f, lo)
@@ -210,6 +216,16 @@ func (f *File) next(lo, hi int64) Extent {
 	f.data.Store(&Extent{Off: lo, Len: hole - lo})
 	return Extent{Off: lo, Len: min(hole, hi) - lo}
 }
+
+// hole is a hole that the filesystem has told of.
+type hole struct {
+	Extent
+	asked time.Time
+}
+
+// holeLasts is how long a hole counts before it is asked for again: somebody may still be
+// writing the image. Without it each of thousands of LVs in one hole would ask.
+const holeLasts = 50 * time.Millisecond
 
 // uncut says whether the file still has its size: a file that was cut has no data behind
 // its new end, but no zeros either.

@@ -184,6 +184,9 @@ func segType(s *metadata.Segment) string {
 // legs are the areas of a segment that hold data: all but the metadata of RAID legs, as
 // lvs counts stripes and lists devices.
 func legs(s *metadata.Segment) []metadata.Area {
+	if !strings.HasPrefix(s.Type, "raid") {
+		return s.Areas
+	}
 	raid, err := s.RAID()
 	if err != nil {
 		return s.Areas

@@ -62,6 +62,9 @@ func Printable(s string) string {
 
 // Wrap breaks printable text into lines of at most width columns, at spaces where it can.
 func Wrap(s string, width int) []string {
+	if s == "" {
+		return []string{""}
+	}
 	var lines []string
 	line, used := "", 0
 	flush := func() { lines, line, used = append(lines, line), "", 0 }
