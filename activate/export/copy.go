@@ -164,7 +164,7 @@ func (r *task) collect(ctx context.Context, order <-chan *job, buffers chan<- []
 		if !j.ready(ctx) {
 			return context.Cause(ctx)
 		}
-		if err := r.take(j); err != nil {
+		if err := r.take(ctx, j); err != nil {
 			return err
 		}
 		if j.buf != nil {
@@ -202,12 +202,14 @@ func (j *job) ready(ctx context.Context) bool {
 }
 
 // take hashes a job and enters it in the ledger.
-func (r *task) take(j *job) error {
+func (r *task) take(ctx context.Context, j *job) error {
 	if j.run != nil {
 		if err := r.img.clear(j.off, j.n); err != nil {
 			return err
 		}
-		r.hashes.zeros(j.n)
+		if r.hashes.zeros(ctx, j.n); !r.hashes.none() && ctx.Err() != nil {
+			return context.Cause(ctx) // the run may be hashed in part
+		}
 		r.ledger.add(*j.run)
 	} else {
 		r.hashes.write(j.buf)

@@ -337,6 +337,19 @@ func TestCancel(t *testing.T) {
 	requireImage(t, want(size, FillZero, nil), out)
 }
 
+// A run of zeros that takes hours to hash does not keep an export from being interrupted.
+func TestCancelInAHugeHole(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	dev := block.NewBad(1<<43, "gone")
+	done := make(chan error)
+	go func() {
+		_, err := Run(ctx, dev, output(t), Options{Hashes: []string{"sha256"}})
+		done <- err
+	}()
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+}
+
 func TestProgress(t *testing.T) {
 	var list []Progress
 	dev, _ := damaged(t, 8*mib)

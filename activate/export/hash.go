@@ -1,6 +1,7 @@
 package export
 
 import (
+	"context"
 	"crypto/md5"
 	"crypto/sha256"
 	"fmt"
@@ -40,10 +41,10 @@ func (h *hashes) write(p []byte) {
 // zeroChunk is what zeros are hashed from.
 var zeroChunk = make([]byte, 256<<10)
 
-// zeros hashes n bytes of zeros.
-func (h *hashes) zeros(n int64) {
+// zeros hashes n bytes of zeros, which may take hours, or as many as it can until ctx ends.
+func (h *hashes) zeros(ctx context.Context, n int64) {
 	h.each(func(one hash.Hash) {
-		for left := n; left > 0; {
+		for left := n; left > 0 && ctx.Err() == nil; {
 			part := min(left, int64(len(zeroChunk)))
 			one.Write(zeroChunk[:part])
 			left -= part

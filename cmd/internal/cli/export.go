@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -160,7 +161,8 @@ func (g *gathered) lv(name rebuild.LVName, version string) (*assessed, error) {
 	return s, s.err
 }
 
-// pickAll takes every visible LV of the VG.
+// pickAll takes every visible LV of the VG; those of which nothing can be read come last, since
+// damaged metadata may make them of any size.
 func (o *exportOptions) pickAll(g *gathered, vgName string) ([]exportJob, error) {
 	lvs, err := g.wholeVG(vgName, o.at, false)
 	if err != nil {
@@ -170,5 +172,12 @@ func (o *exportOptions) pickAll(g *gathered, vgName string) ([]exportJob, error)
 	for i, name := range distinct(lvs, func(s *assessed) string { return fileName(s.lv.Name) }) {
 		jobs = append(jobs, exportJob{lvs[i], filepath.Join(o.out, name+".img")})
 	}
+	lost := func(j exportJob) int {
+		if j.lv.health == volume.Lost {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(jobs, func(x, y exportJob) int { return lost(x) - lost(y) })
 	return jobs, nil
 }
