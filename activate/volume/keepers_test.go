@@ -12,6 +12,7 @@ import (
 
 	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/fixtures"
+	"github.com/lvrescue/lvrescue/fixtures/damage"
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/metadata/exstore"
 	"github.com/lvrescue/lvrescue/scan/block"
@@ -30,12 +31,7 @@ func TestDamagedKeepersNeverInventAByte(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := fixtures.Open(t, name)
-			healthy, _ := survey(t, c)
-			each(t, c.Paths(), func(name string, plan *activate.Plan) {
-				if !plan.LV.HasStatus("VISIBLE") {
-					delete(healthy, name)
-				}
-			})
+			healthy := visible(t, c)
 			sectors := keptSectors(t, c)
 			require.NotEmpty(t, sectors)
 			for seed := range uint64(hiddenRounds) {
@@ -53,6 +49,17 @@ func TestDamagedKeepersNeverInventAByte(t *testing.T) {
 			}
 		})
 	}
+}
+
+// visible reads all that is complete and not a part of another LV.
+func visible(t *testing.T, c *fixtures.Corpus) map[string][]byte {
+	healthy, _ := survey(t, c)
+	each(t, c.Paths(), func(name string, plan *activate.Plan) {
+		if !plan.LV.HasStatus("VISIBLE") {
+			delete(healthy, name)
+		}
+	})
+	return healthy
 }
 
 // sectorAt is a sector of a disk, what it is, and what it held.
@@ -209,4 +216,13 @@ func spoilSector(t *testing.T, rnd *rand.Rand, sectors []sectorAt) (string, func
 	}
 	put(fresh)
 	return fmt.Sprintf("%s: sector at %d of %s %s", s.path, s.off, s.what, kind), func() { put(s.old) }
+}
+
+// TestOldLeafOfAllDevices: with this sector of a pool's metadata gone, an older leaf of the tree
+// of all thin devices looks like one of mappings.
+func TestOldLeafOfAllDevices(t *testing.T) {
+	c := fixtures.Open(t, "stacked")
+	healthy := visible(t, c)
+	require.NoError(t, damage.Zero(c.Disk("c"), 6653952, block.SectorSize))
+	checkTruth(t, "an old leaf is left", c.Paths(), healthy)
 }
