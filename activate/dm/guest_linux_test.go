@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -179,4 +180,168 @@ func nothingLeft(t *testing.T) {
 			require.Equal(t, but, path, "left behind")
 		}
 	}
+}
+
+// TestGuestDegraded leaves disks out, so that arrays are without one or two legs.
+func TestGuestDegraded(t *testing.T) {
+	c := fixtures.Open(t, "raid-levels")
+	before := sums(t, c.Paths())
+	h := opened(t)
+	defer h.Close()
+	made := map[string]int{}
+	for _, without := range []string{"b", "ad", "ce", "f"} {
+		var paths []string
+		for _, d := range c.Disks {
+			if !strings.Contains(without, d.Name) {
+				paths = append(paths, d.Path)
+			}
+		}
+		for _, p := range plans(t, paths, nil) {
+			switch p.plan.LV.Name {
+			case "r0", "r1x3", "r4", "r5la", "r5long", "r6nr", "r6ls_6", "r10six":
+			default:
+				continue
+			}
+			t.Run(p.plan.LV.Name+" without "+without, func(t *testing.T) {
+				if s, _ := compiled(t, p.plan); s != nil {
+					check(t, h, s, p.dev)
+					made[p.plan.LV.Name]++
+				}
+			})
+		}
+	}
+	require.Equal(t, map[string]int{"r0": 4, "r1x3": 4, "r4": 3, "r5la": 3, "r5long": 4, "r6nr": 4, "r6ls_6": 4, "r10six": 4}, made)
+	require.Equal(t, before, sums(t, c.Paths()))
+}
+
+// TestGuestBadSectors has sectors that a mapfile calls bad, and some that nobody knows of
+// before they are read: of these md makes up for, and writes what it found, into a fence.
+func TestGuestBadSectors(t *testing.T) {
+	c := fixtures.Open(t, "linear")
+	m := filepath.Join(t.TempDir(), "map")
+	require.NoError(t, os.WriteFile(m, []byte("0 + 1\n0 2100000 +\n2100000 5000 -\n2105000 900000 +\n3005000 512 /\n3005512 900000000 +\n"), 0o600))
+	h := opened(t)
+	for _, p := range plans(t, c.Paths(), map[string]string{c.Disk("a"): m}) {
+		s, _ := compiled(t, p.plan)
+		check(t, h, s, p.dev)
+	}
+	require.NoError(t, h.Close())
+}
+
+// TestGuestFailingDisk has disks that are block devices, one with sectors that nobody knows of
+// before they are read. md makes up for them, and writes what it found, into a fence.
+func TestGuestFailingDisk(t *testing.T) {
+	c := fixtures.Open(t, "raid-levels")
+	before := sums(t, c.Paths())
+	var paths []string
+	for _, d := range c.Disks {
+		var bad []int64
+		if d.Name == "b" { // in r1x3, r5ls and r6zr
+			bad = []int64{4096 + 8, 7680 + 16, 10240 + 33}
+		}
+		paths = append(paths, failing(t, d.Path, "failing-"+d.Name, bad))
+	}
+	h := opened(t)
+	defer h.Close()
+	for _, p := range plans(t, paths, nil) {
+		switch p.plan.LV.Name {
+		case "r5ls", "r6zr", "r1x3":
+			s, _ := compiled(t, p.plan)
+			golden := c.Golden[shownName(p.plan)].SHA256
+			require.Equal(t, hex.EncodeToString(golden[:]), check(t, h, s, p.dev))
+		}
+	}
+	require.Equal(t, before, sums(t, c.Paths()))
+}
+
+// failing makes a block device of an image, of which some sectors cannot be read.
+func failing(t *testing.T, path, name string, bad []int64) string {
+	t.Helper()
+	ctl, err := openControl()
+	require.NoError(t, err)
+	f, err := block.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	l, err := attach(f.Fd(), path, 0, false)
+	require.NoError(t, err)
+	defer l.Close()
+	var table []line
+	from, size := int64(0), f.Size()/block.SectorSize
+	for _, at := range append(bad, size) {
+		table = append(table, line{from, at - from, "linear", fmt.Sprintf("%d:%d %d", major(l.dev), minor(l.dev), from)})
+		if from = at + 1; at < size {
+			table = append(table, line{at, 1, "error", ""})
+		}
+	}
+	dev, err := ctl.create(name, "")
+	require.NoError(t, err)
+	require.NoError(t, ctl.load(name, false, table))
+	require.NoError(t, ctl.resume(name))
+	m := &machine{ctl, ""}
+	require.NoError(t, m.link(name, dev))
+	t.Cleanup(func() {
+		require.NoError(t, ctl.remove(name))
+		require.NoError(t, m.unlink(name))
+	})
+	return filepath.Join(mapperDir, name)
+}
+
+// TestGuestOverlay writes to an LV, finds it again, and has its overlay run full.
+func TestGuestOverlay(t *testing.T) {
+	c := fixtures.Open(t, "linear")
+	before := sums(t, c.Paths())
+	dir := t.TempDir()
+	require.NoError(t, unix.Mount("none", dir, "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, 0)) })
+	ps := plans(t, c.Paths(), nil)
+	p := ps[slices.IndexFunc(ps, func(p planned) bool { return p.plan.LV.Name == "root" })]
+	h := opened(t)
+	defer h.Close()
+	buf := aligned(4096)
+	activate := func() (*Active, *os.File) {
+		s, _ := compiled(t, p.plan)
+		_, err := s.AddOverlay(dir)
+		require.NoError(t, err)
+		require.NoError(t, h.Activate(s, Record{}))
+		active, err := h.Active()
+		require.NoError(t, err)
+		f, err := os.OpenFile(filepath.Join(mapperDir, s.Top().Name), os.O_RDWR|unix.O_DIRECT, 0)
+		require.NoError(t, err)
+		return active[0], f
+	}
+	text := func(n int) []byte { return bytes.Repeat([]byte{byte(n)}, len(buf)) }
+
+	a, f := activate()
+	copy(buf, text(7))
+	_, err := f.WriteAt(buf, 5*4096)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.NoError(t, h.Deactivate(a))
+
+	a, f = activate()
+	require.False(t, a.Failed)
+	require.Positive(t, a.Used)
+	_, err = f.ReadAt(buf, 5*4096)
+	require.NoError(t, err)
+	require.Equal(t, text(7), buf, "it is there after a restart")
+	wanted := make([]byte, len(buf))
+	_, err = p.dev.ReadAt(wanted, 6*4096)
+	require.NoError(t, err)
+	_, err = f.ReadAt(buf, 6*4096)
+	require.NoError(t, err)
+	require.Equal(t, wanted, buf)
+	full := false
+	for n := range p.dev.Size() / 4096 {
+		if _, err := f.WriteAt(buf, n*4096); err != nil {
+			full = true
+			break
+		}
+	}
+	require.True(t, full || f.Sync() != nil, "there is no room for all of it")
+	require.NoError(t, f.Close())
+	active, err := h.Active()
+	require.NoError(t, err)
+	require.True(t, active[0].Failed)
+	require.NoError(t, h.Deactivate(active[0]))
+	require.Equal(t, before, sums(t, c.Paths()))
 }
