@@ -2,7 +2,7 @@
 // attaches image files to loop devices, makes the devices and takes them down again.
 //
 // A plan becomes a [Stack]: what has to be made for one LV, in order. [Compile] makes it and
-// needs no kernel; [Stack.Script] prints it for a shell with losetup and dmsetup; a [Host]
+// needs no kernel; [Script] prints it for a shell with losetup and dmsetup; a [Host]
 // makes it.
 //
 // Whatever the plan decides is laid down in the tables: where a thin LV's chunks lie, which
