@@ -98,7 +98,7 @@ description = "guessed by lvrescue from filesystems"
 	metadata_copies = 0
 
 	physical_volumes {
-`, strings.Join(l.AssumeFlags(), " "), VGName, madeID(VGName, l.ids()), l.ExtentSize/block.SectorSize, "sectors")
+`, strings.Join(l.Arguments(), " "), VGName, madeID(VGName, l.ids()), l.ExtentSize/block.SectorSize, "sectors")
 	for i, d := range l.Disks {
 		w.disk(i, d, l.ExtentSize)
 	}
@@ -123,13 +123,14 @@ func (l *Layout) ids() (ids []metadata.ID) {
 	return ids
 }
 
-// AssumeFlags are the flags that place the disks of the text.
-func (l *Layout) AssumeFlags() []string {
-	var flags []string
+// Arguments are flags that place the disks of the text, and the disks.
+func (l *Layout) Arguments() []string {
+	var flags, sources []string
 	for _, d := range l.Disks {
 		flags = append(flags, fmt.Sprintf("--assume %s=%s", d.ID, quote(d.Source.Name)))
+		sources = append(sources, quote(d.Source.Name))
 	}
-	return flags
+	return slices.Concat(flags, sources)
 }
 
 // extents is how many whole extents the disk has.

@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lvrescue/lvrescue/activate/match"
 	"github.com/lvrescue/lvrescue/activate/volume"
 	"github.com/lvrescue/lvrescue/cmd/internal/render"
-	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/rebuild"
 	"github.com/lvrescue/lvrescue/scan"
 	"github.com/lvrescue/lvrescue/scan/block"
@@ -36,22 +36,54 @@ version of each, and say of every LV what of it can be read, what is lost, and w
 	return cmd
 }
 
-// maxProposals is how many places are proposed for a missing PV.
+// maxProposals is how many places are proposed for a missing PV, if they are not alike.
 const maxProposals = 2
 
-// proposals tells of places where PVs that are missing may lie.
+// proposals tells of places where PVs that are missing may lie: the best for each, or all that
+// nothing tells from the best.
 func (g *gathered) proposals(vg *rebuild.VG) []scan.Finding {
 	var list []scan.Finding
-	n := map[metadata.ID]int{}
-	for _, c := range g.candidates {
-		if c.Group.ID != vg.Group.ID || n[c.PV.ID] == maxProposals || !slices.ContainsFunc(vg.PVs, func(p *rebuild.PV) bool { return p.Meta.ID == c.PV.ID && p.Missing() }) {
+	for _, p := range vg.PVs {
+		if !p.Missing() {
 			continue
 		}
-		n[c.PV.ID]++
-		list = append(list, scan.Finding{Severity: scan.Warning, Code: "pv-candidate", Source: c.At.Source.Name, Offset: c.At.Offset,
-			Text: fmt.Sprintf("may be PV %s of VG %s: %s; --assume %s uses it", c.PV.Key, vg.Meta.Name, c.Why(), c.Assume())})
+		var best []*match.Candidate
+		for _, c := range g.candidates {
+			if c.Group.ID == vg.Group.ID && c.PV.ID == p.Meta.ID {
+				best = append(best, c)
+			}
+		}
+		alike := 0
+		for alike < len(best) && best[alike].Why() == best[0].Why() {
+			alike++
+		}
+		if alike > 1 {
+			list = append(list, undecided(vg, best[:alike]))
+			continue
+		}
+		for _, c := range best[:min(len(best), maxProposals)] {
+			list = append(list, scan.Finding{Severity: scan.Warning, Code: "pv-candidate", Source: c.At.Source.Name, Offset: c.At.Offset,
+				Text: fmt.Sprintf("may be PV %s of VG %s: %s; --assume %s uses it", c.PV.Key, vg.Meta.Name, c.Why(), c.Assume())})
+		}
 	}
 	return list
+}
+
+// undecided tells of places that may all be one PV, for the same reasons.
+func undecided(vg *rebuild.VG, alike []*match.Candidate) scan.Finding {
+	const most = 8
+	var places []string
+	for _, c := range alike[:min(len(alike), most)] {
+		places = append(places, c.At.String())
+	}
+	if more := len(alike) - most; more > 0 {
+		places = append(places, fmt.Sprintf("%d more", more))
+	}
+	last := len(places) - 1
+	c := alike[0]
+	return scan.Finding{Severity: scan.Warning, Code: "pv-candidate", Offset: -1,
+		Text: fmt.Sprintf("PV %s of VG %s may be any of %s and %s, for the same reasons: %s; nothing tells which; --assume %s=SOURCE[@OFFSET] uses one",
+			c.PV.Key, vg.Meta.Name, strings.Join(places[:last], ", "), places[last], c.Why(), c.PV.ID)}
 }
 
 // scannedVG is a VG with all its LVs assessed.
@@ -84,7 +116,7 @@ func runScan(ctx context.Context, a *app, f *evidenceFlags, sources []string) er
 	if a.json {
 		err = a.printJSON(g, findings, scanRows(g, vgs)...)
 	} else {
-		err = a.printScan(g, vgs, findings, append(f.args(), sources...))
+		err = a.printScan(g, vgs, findings, nextSteps(vgs, f, sources))
 	}
 	switch {
 	case err != nil:
@@ -122,7 +154,7 @@ func scanRows(g *gathered, vgs []scannedVG) []reportRows {
 
 // printScan is the report for a person: verdicts first, then what they rest on, and what
 // to do next.
-func (a *app) printScan(g *gathered, vgs []scannedVG, findings []scan.Finding, rest []string) error {
+func (a *app) printScan(g *gathered, vgs []scannedVG, findings []scan.Finding, steps []string) error {
 	if len(vgs) == 0 {
 		fmt.Fprintf(a.out, "No volume group was found on %s.\n", count(len(g.Sources), "source"))
 	}
@@ -140,7 +172,7 @@ func (a *app) printScan(g *gathered, vgs []scannedVG, findings []scan.Finding, r
 	}
 	a.printFindings(findings)
 	head := "\nNext: "
-	for _, next := range nextSteps(vgs, rest) {
+	for _, next := range steps {
 		fmt.Fprintf(a.out, "%s%s\n", head, next)
 		head = "      "
 	}
@@ -268,10 +300,18 @@ func (a *app) printTable(t *render.Table) error {
 	return t.Write(a.out)
 }
 
-// nextSteps are the commands that go on from a scan; rest are their flags and sources.
-func nextSteps(vgs []scannedVG, rest []string) []string {
+// nextSteps are the commands that go on from a scan.
+func nextSteps(vgs []scannedVG, f *evidenceFlags, sources []string) []string {
 	const most = 4
 	var steps []string
+	rest := append(f.args(), sources...)
+	switch {
+	case len(vgs) > 0:
+	case f.caseDir != "":
+		steps = append(steps, commandLine("lvrescue", "guess", "--case", f.caseDir))
+	case len(sources) > 0:
+		steps = append(steps, commandLine(append([]string{"lvrescue", "carve", "--case", "DIR"}, sources...)...))
+	}
 	for _, vg := range vgs {
 		some := slices.ContainsFunc(vg.lvs, func(s *assessed) bool { return s.totals.Size() > s.totals.Bad })
 		switch {
