@@ -65,6 +65,8 @@ var special = map[string]struct {
 	"undo-vgcfgrestore/vgw/lost@7": {health: Doubt},
 	"sizes/vgz/cut":                {health: Partial},
 	"sizes/vgz/wide":               {health: Partial},
+	"thin-rescue/vgr/gone@15":      {health: Doubt, same: true}, // removed, from trees in free blocks
+	"thin-rescue/vgr/twice@15":     {health: Doubt},             // some of its data may be another's
 }
 
 // find scans a corpus's disks and finds an LV, named as Golden names it, in the newest

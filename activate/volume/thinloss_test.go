@@ -22,7 +22,7 @@ func TestThinMetadataLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("too slow for the race detector: runs without -short")
 	}
-	for _, c := range []struct{ corpus, lv string }{{"thin", "vgt/t1"}, {"thin-crash", "vgt/t1"}} {
+	for _, c := range []struct{ corpus, lv string }{{"thin", "vgt/t1"}, {"thin-crash", "vgt/t1"}, {"thin-rescue", "vgr/t1"}} {
 		t.Run(c.corpus, func(t *testing.T) {
 			disks := fixtures.Open(t, c.corpus)
 			var target activate.Thin
@@ -31,8 +31,15 @@ func TestThinMetadataLost(t *testing.T) {
 					target = plan.Root.Segments[0].Target.(activate.Thin)
 				}
 			})
-			at := target.Metadata.Volume.Segments[0].Target.(activate.Linear).Input
-			path, off := at.PV.Found.Source.Name, at.PV.Found.Offset+at.Off
+			require.NotNil(t, target.Metadata.Volume)
+			flip := func(block uint64) {
+				at := int64(block)*btree.BlockSize + 777
+				for _, s := range target.Metadata.Volume.Segments {
+					if in := s.Target.(activate.Linear).Input; s.Off <= at && at < s.Off+s.Len {
+						require.NoError(t, damage.Flip(in.PV.Found.Source.Name, in.PV.Found.Offset+in.Off+at-s.Off, 3))
+					}
+				}
+			}
 			meta := OpenVolume(target.Metadata.Volume)
 			pool, err := thin.Open(meta, meta.Size())
 			require.NoError(t, err)
@@ -46,7 +53,7 @@ func TestThinMetadataLost(t *testing.T) {
 			for _, b := range inUse(t, pool) {
 				for _, blocks := range [][]uint64{{b}, {0, b}} {
 					for _, n := range blocks {
-						require.NoError(t, damage.Flip(path, off+int64(n)*btree.BlockSize+777, 3))
+						flip(n)
 					}
 					each(t, disks.Paths(), func(name string, plan *activate.Plan) {
 						if h := healthy[name]; h != nil {
@@ -54,7 +61,7 @@ func TestThinMetadataLost(t *testing.T) {
 						}
 					})
 					for _, n := range blocks {
-						require.NoError(t, damage.Flip(path, off+int64(n)*btree.BlockSize+777, 3))
+						flip(n)
 					}
 				}
 			}
