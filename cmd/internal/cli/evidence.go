@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -185,6 +186,17 @@ func splitVG(args []string) (vg string, sources []string) {
 		return "", args
 	}
 	return name, args[1:]
+}
+
+// onlyVG is splitVG for commands that take no LV: one is refused where it can be no path.
+func onlyVG(cmd string, args []string) (vg string, sources []string, err error) {
+	if len(args) > 0 && !exists(args[0]) && !exists(filepath.Dir(args[0])) {
+		if name, err := rebuild.ParseLVName(args[0]); err == nil {
+			return "", nil, usagef("name the VG: "+name.VG, "%q is no file, and names an LV: %s takes a VG", args[0], cmd)
+		}
+	}
+	vg, sources = splitVG(args)
+	return vg, sources, nil
 }
 
 // isGone tells whether a path in /dev is no device, so that it can only be a VG.

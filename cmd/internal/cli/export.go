@@ -119,7 +119,10 @@ type exportJob struct {
 // are known, and the sources.
 func (o *exportOptions) picker(args []string) (pick func(*gathered) ([]exportJob, error), sources []string, err error) {
 	if o.all {
-		vg, sources := splitVG(args)
+		vg, sources, err := onlyVG("--all", args)
+		if err != nil {
+			return nil, nil, err
+		}
 		return func(g *gathered) ([]exportJob, error) { return o.pickAll(g, vg) }, sources, nil
 	}
 	name, err := rebuild.ParseLVName(args[0])

@@ -69,7 +69,10 @@ func runHistory(ctx context.Context, a *app, o *historyOptions, args []string) e
 	if o.show != "" && o.diff != "" {
 		return usagef("", "--show and --diff exclude each other")
 	}
-	vgName, sources := splitVG(args)
+	vgName, sources, err := onlyVG("lvrescue history", args)
+	if err != nil {
+		return err
+	}
 	g, err := a.gather(ctx, &o.evidenceFlags, sources, true)
 	if err != nil {
 		return err

@@ -52,7 +52,10 @@ func runLVs(ctx context.Context, a *app, o *lvsOptions, args []string) error {
 	if o.at != "" && o.removed {
 		return usagef("", "--at and --removed exclude each other: --removed looks at all older versions")
 	}
-	vgName, sources := splitVG(args)
+	vgName, sources, err := onlyVG("lvrescue lvs", args)
+	if err != nil {
+		return err
+	}
 	g, err := a.gather(ctx, &o.evidenceFlags, sources, o.at != "" || o.removed)
 	if err != nil {
 		return err
