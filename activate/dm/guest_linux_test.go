@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
@@ -343,5 +345,86 @@ func TestGuestOverlay(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, active[0].Failed)
 	require.NoError(t, h.Deactivate(active[0]))
+	require.Equal(t, before, sums(t, c.Paths()))
+}
+
+// killing is a kernel that kills the process before a step.
+type killing struct {
+	kernel
+	more int // steps until then
+}
+
+func (k *killing) step() {
+	if k.more--; k.more < 0 {
+		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+		select {}
+	}
+}
+
+func (k *killing) create(name, uuid string) (uint64, error) {
+	k.step()
+	return k.kernel.create(name, uuid)
+}
+
+func (k *killing) load(name string, writable bool, table []line) error {
+	k.step()
+	return k.kernel.load(name, writable, table)
+}
+
+func (k *killing) resume(name string) error {
+	k.step()
+	return k.kernel.resume(name)
+}
+
+func (k *killing) link(name string, dev uint64) error {
+	k.step()
+	return k.kernel.link(name, dev)
+}
+
+func (k *killing) attachSource(s *Source) (uint64, io.Closer, error) {
+	k.step()
+	return k.kernel.attachSource(s)
+}
+
+func (k *killing) attachScratch(s *Scratch) (uint64, io.Closer, error) {
+	k.step()
+	return k.kernel.attachScratch(s)
+}
+
+// TestGuestKilled kills an activation before its steps, and clears up behind it.
+func TestGuestKilled(t *testing.T) {
+	const dirVar, stepVar = "LVRESCUE_TEST_DIR", "LVRESCUE_TEST_STEP"
+	if dir := os.Getenv(dirVar); dir != "" { // the child
+		step, err := strconv.Atoi(os.Getenv(stepVar))
+		require.NoError(t, err)
+		paths, err := filepath.Glob(dir + "/*.img")
+		require.NoError(t, err)
+		s, _ := compiled(t, plans(t, paths, nil)[0].plan)
+		h := opened(t)
+		h.kernel = &killing{h.kernel, step}
+		require.NoError(t, h.Activate(s, Record{}))
+		return
+	}
+	c := fixtures.Open(t, "integrity-journal") // one LV, of sources, scratch space and fences
+	before := sums(t, c.Paths())
+	for step := 0; ; step += 2 { // TestKilled has all of them, without a kernel
+		cmd := exec.Command(os.Args[0], "-test.run", "TestGuestKilled$")
+		cmd.Env = append(os.Environ(), dirVar+"="+filepath.Dir(c.Paths()[0]), fmt.Sprintf("%s=%d", stepVar, step))
+		said, err := cmd.CombinedOutput()
+		h := opened(t)
+		active, lerr := h.Active()
+		require.NoError(t, lerr)
+		require.Len(t, active, 1)
+		for _, a := range active {
+			require.NoError(t, h.Deactivate(a))
+		}
+		require.NoError(t, h.Close())
+		nothingLeft(t)
+		if err == nil {
+			require.Greater(t, step, 25)
+			break
+		}
+		require.ErrorContains(t, err, "killed", "%s", said)
+	}
 	require.Equal(t, before, sums(t, c.Paths()))
 }
