@@ -100,11 +100,14 @@ func codeOf(err error) int {
 // hintFor says what to try next after an error, "" when there is nothing to say.
 func hintFor(err error) string {
 	var e *exitError
+	var path *fs.PathError
 	switch {
 	case isFault(err):
 		return "nothing was written to any source; please report this with the lines below"
 	case errors.As(err, &e) && e.hint != "":
 		return e.hint
+	case errors.Is(err, fs.ErrPermission) && errors.As(err, &path) && !strings.HasPrefix(path.Path, "/dev/"):
+		return "this user may not use that file or directory: choose another place, or run lvrescue as a user who may"
 	case errors.Is(err, fs.ErrPermission):
 		return "reading disks takes root, or membership of the group that owns them (often \"disk\")"
 	case errors.Is(err, syscall.ENOSPC):

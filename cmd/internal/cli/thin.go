@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -295,11 +296,8 @@ func (a *app) thinText(p *thinShown, partial *bool) error {
 			if r.Doubt != "" {
 				why = "doubtful: " + r.Doubt
 			}
-			fmt.Fprintf(w, "  %12d  %12d  %12s  %8s", r.First, r.Last-r.First+1, at, time)
-			if why != "" {
-				fmt.Fprintf(w, "  %s", render.Printable(why))
-			}
-			fmt.Fprintln(w)
+			line := fmt.Sprintf("  %12d  %12d  %12s  %8s  %s", r.First, r.Last-r.First+1, at, time, render.Printable(why))
+			fmt.Fprintln(w, strings.TrimRight(line, " "))
 		}
 	}
 	return w.Flush()
