@@ -148,7 +148,7 @@ func (a *app) printThinCheck(p *thinShown, row thinCheckRow, whole bool) error {
 		fmt.Fprintln(a.out, render.Paragraph("  - ", fmt.Sprintf("block %d of the data is claimed twice, which no snapshot explains: as block %d of a thin device, mapped at time %d, and as block %d, at time %d",
 			c.Data, c.Block, c.Time, c.Other, c.Since)))
 	}
-	t := render.Table{Columns: []render.Column{render.Right("Id"), render.Left("LV"), render.Right("Mapped"), render.Right("Of"),
+	t := render.Table{Columns: []render.Column{render.Right("Id"), render.Left("LV"), render.Right("Sure"), render.Right("Of"),
 		render.Right("Doubtful"), render.Right("Unknown"), render.Left("")}}
 	for _, d := range row.Devices {
 		of, notes := "?", ""
