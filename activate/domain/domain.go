@@ -199,7 +199,8 @@ func (n *Need) clip(off, length int64) {
 }
 
 // unread lists what of the wanted ranges is still to be read. An image holds what it has,
-// but for what its mapfile says; a disk without a mapfile has not been read at all.
+// but for what its mapfile says, and nothing for sure when that cannot be used: then all of it
+// is doubtful. A disk without a mapfile has not been read at all.
 func unread(s *scan.Source, wanted Ranges) Ranges {
 	if s.Kind == "block device" && s.Mapfile == "" {
 		return slices.Clone(wanted)
@@ -207,7 +208,7 @@ func unread(s *scan.Source, wanted Ranges) Ranges {
 	var rest Ranges
 	for _, r := range wanted {
 		for e := range s.Dev.Extents(r.Off, r.Len) {
-			if e.State == block.Bad {
+			if e.State == block.Bad || e.State == block.Doubtful {
 				rest.Add(Range{e.Off, e.Len}.sectors())
 			}
 		}

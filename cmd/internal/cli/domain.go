@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -75,6 +76,7 @@ func runDomain(ctx context.Context, a *app, o *domainOptions, args []string) err
 		return err
 	}
 	defer g.Close()
+	a.warn(slices.DeleteFunc(slices.Clone(g.Result.Findings), func(f scan.Finding) bool { return !strings.HasPrefix(f.Code, "map-") }))
 	needs, absent := domain.OfMetadata(g.Evidence), []domain.Absent(nil)
 	if !o.metadata {
 		s, err := g.lv(name, o.at)
