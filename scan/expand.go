@@ -57,7 +57,9 @@ func (ev *Evidence) expandDir(dir string, add func(string, os.FileInfo)) {
 		}
 		info, err := os.Stat(path)
 		switch {
-		case err != nil || !info.Mode().IsRegular():
+		case err != nil:
+			ev.find(Warning, "source-unreadable", path, -1, "cannot be looked at, and is left out: %v", err)
+		case !info.Mode().IsRegular():
 		case info.Size() < block.SectorSize:
 			ev.find(Info, "source-empty", path, -1, "is %d bytes long, too short for an image", info.Size())
 		default:

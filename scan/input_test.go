@@ -83,7 +83,7 @@ func TestDirectory(t *testing.T) {
 	ev := run(t, Options{}, dir)
 	require.Equal(t, run(t, Options{}, c.Paths()...).Copies[0].Content.Raw, ev.Copies[0].Content.Raw)
 	require.Len(t, ev.Sources, len(c.Disks))
-	require.Equal(t, []string{"tiny:source-empty"}, codes(ev))
+	require.Equal(t, []string{"dangling:source-unreadable", "tiny:source-empty"}, codes(ev))
 }
 
 // mapfile is a ddrescue mapfile of a disk that has one bad range.
