@@ -100,6 +100,7 @@ func Mapping(value uint64) (data uint64, time uint32) {
 type Device struct {
 	tree  btree.Tree
 	taken func(block, data uint64, time uint32) error
+	doubt func(data uint64) string
 }
 
 // NewDevice is the device whose tree has its root at a block of the metadata device.
@@ -118,6 +119,13 @@ func (d Device) Rebuilt(nodes map[uint64]*btree.Rebuilt, doubts func(block uint6
 // same error each time, so that runs are long.
 func (d Device) Without(taken func(block, data uint64, time uint32) error) Device {
 	d.taken = taken
+	return d
+}
+
+// Doubtful is the device with mappings to those blocks of the data doubtful for which doubt
+// has a reason. It should be the same text each time, so that runs are long.
+func (d Device) Doubtful(doubt func(data uint64) string) Device {
+	d.doubt = doubt
 	return d
 }
 
@@ -160,7 +168,7 @@ type Run struct {
 // path of the tree in memory, however large that is.
 func (d Device) Runs(first, last uint64) iter.Seq[Run] {
 	return func(yield func(Run) bool) {
-		j := joiner{yield: yield, taken: d.taken}
+		j := joiner{yield: yield, taken: d.taken, doubtful: d.doubt}
 		for p := range d.tree.Walk(first, last) {
 			if !j.piece(p) {
 				return
@@ -177,6 +185,8 @@ type joiner struct {
 	doubt string                                      // of the piece at hand
 	taken func(block, data uint64, time uint32) error // nil: none
 	yield func(Run) bool
+
+	doubtful func(data uint64) string // nil: none
 }
 
 // piece adds a piece of the tree, and says whether more is wanted.
@@ -193,6 +203,9 @@ func (j *joiner) piece(p btree.Piece) bool {
 		}
 		data, time := Mapping(value)
 		r := Run{First: key, Last: key, Data: data, Time: time}
+		if j.doubtful != nil {
+			r.Doubt = j.doubtful(data)
+		}
 		if j.taken != nil {
 			if err := j.taken(key, data, time); err != nil {
 				r = Run{First: key, Last: key, State: Lost, Err: err}
@@ -211,7 +224,10 @@ func (j *joiner) piece(p btree.Piece) bool {
 
 // add takes the next run, which may go on where the last one ended.
 func (j *joiner) add(r Run) bool {
-	if r.State != Lost {
+	switch {
+	case r.State == Lost:
+		r.Doubt = ""
+	case j.doubt != "":
 		r.Doubt = j.doubt
 	}
 	if l := &j.run; j.begun && l.State == r.State && l.Err == r.Err && l.Time == r.Time && l.Doubt == r.Doubt &&

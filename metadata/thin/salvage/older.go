@@ -203,9 +203,12 @@ func (p *Pool) Reuse(states ...*Older) {
 }
 
 // eachLeaf visits the leaves of all devices of today, each once.
-func (p *Pool) eachLeaf(visit func(*btree.Node)) {
+func (p *Pool) eachLeaf(visit func(*btree.Node)) { p.eachLeafOf(p.maps.reached, visit) }
+
+// eachLeafOf visits the leaves among blocks.
+func (p *Pool) eachLeafOf(blocks bits, visit func(*btree.Node)) {
 	for b := range p.survey.nodes {
-		if p.maps.reached.has(uint64(b)) && p.survey.nodes[b].leaf {
+		if blocks.has(uint64(b)) && p.survey.nodes[b].leaf {
 			if n, err := p.survey.r.Node(uint64(b)); err == nil {
 				visit(n)
 			}

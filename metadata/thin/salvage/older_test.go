@@ -138,4 +138,35 @@ func TestBlocksClaimedTwice(t *testing.T) {
 	require.Equal(t, []salvage.Conflict{{Data: 6, Block: 1, Other: 9, Time: 0, Since: 1}}, found)
 	_, ok = salvaged(t, *m, salvage.Hints{}).Conflicts(1 << 60)
 	require.False(t, ok)
+
+	requireDoubtful(t, salvaged(t, *m, salvage.Hints{}), map[uint32][]uint64{1: {1}, 2: {9}})
+	pool := m.Block(0)
+	binary.LittleEndian.PutUint64(pool[64:], 6) // block 6 is behind the end of the data
+	m.Seal(0, btree.ThinSuperblock)
+	requireDoubtful(t, salvaged(t, *m, salvage.Hints{}), map[uint32][]uint64{})
+}
+
+// TestDoubtfulClaimLeavesTheOtherAlone: a device that is doubtful as a whole says nothing of
+// another's blocks.
+func TestDoubtfulClaimLeavesTheOtherAlone(t *testing.T) {
+	m := pdata.New()
+	one := m.Tree(8, []pdata.Entry{pdata.Mapping(0, 5, 0), pdata.Mapping(1, 6, 0)})
+	two := m.Tree(8, []pdata.Entry{pdata.Mapping(9, 6, 1)})
+	m.Commit(pdata.Pool{Devices: []pdata.Device{{ID: 1, Root: one, Mapped: 2}, {ID: 2, Root: two, Mapped: 3}}})
+	requireDoubtful(t, salvaged(t, *m, salvage.Hints{}), map[uint32][]uint64{2: {9}})
+}
+
+// requireDoubtful wants these mapped blocks of the devices to be doubtful, and no others.
+func requireDoubtful(t *testing.T, p *salvage.Pool, want map[uint32][]uint64) {
+	t.Helper()
+	got := map[uint32][]uint64{}
+	for id := range p.Devices {
+		d, _ := p.Device(id)
+		for r := range d.Runs(0, 1<<20) {
+			for b := r.First; r.State == thin.Mapped && r.Doubt != "" && b <= r.Last; b++ {
+				got[id] = append(got[id], b)
+			}
+		}
+	}
+	require.Equal(t, want, got)
 }

@@ -22,6 +22,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/thin"
@@ -48,9 +49,10 @@ type Pool struct {
 	Unproven string // why all of it may be an older state; "" when it is not
 
 	survey  *survey
-	usage   *usage   // of the commit
-	rivals  []*usage // of commits that may be as late
-	older   []*Older // see Older
+	usage   *usage                          // of the commit
+	rivals  []*usage                        // of commits that may be as late
+	older   []*Older                        // see Older
+	twice   func() func(data uint64) string // see shared
 	rebuilt map[uint64]*btree.Rebuilt
 	top     *forest // the tree of devices
 	maps    *forest // the trees of mappings
@@ -70,6 +72,7 @@ type Device struct {
 // Run looks through a metadata device of size bytes.
 func Run(src io.ReaderAt, size int64, h Hints) (*Pool, error) {
 	p := &Pool{survey: look(src, size, h.Guess), Devices: map[uint32]*Device{}}
+	p.twice = sync.OnceValue(p.shared)
 	p.Counts = p.survey.Counts
 	if p.Counts.Nodes == 0 {
 		return nil, fmt.Errorf("none of the %d blocks of the metadata device holds a valid node of a B-tree: %d cannot be read", p.Counts.Blocks, p.Counts.Unread)
@@ -88,7 +91,7 @@ func (p *Pool) Device(id uint32) (d thin.Device, ok bool) {
 	if found == nil {
 		return d, false
 	}
-	return thin.NewDevice(p.survey.r, found.Root).Rebuilt(p.rebuilt, p.doubts(found)), true
+	return thin.NewDevice(p.survey.r, found.Root).Rebuilt(p.rebuilt, p.doubts(found)).Doubtful(p.twice()), true
 }
 
 // doubts tells of leaves of a device why they may not be right; nil: of none.
