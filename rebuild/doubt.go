@@ -33,7 +33,7 @@ func (vg *VG) doubts(p *PV, was []run, overlaps []metadata.Overlap, gaps []Gap) 
 	}
 	var taken []taking
 	for _, t := range vg.tenants(p) {
-		for _, group := range g.result.Groups {
+		for _, group := range g.result.users[t.id] {
 			taken = append(taken, group.takings(g, v, was, t.id, t.shift)...)
 		}
 	}

@@ -30,11 +30,6 @@ type Absent struct {
 // that the user has placed.
 func (g *Group) Absent() []Absent {
 	seen := map[metadata.ID]bool{}
-	for _, f := range g.pvs {
-		if f.ID() != "" {
-			seen[f.ID()] = true
-		}
-	}
 	for _, m := range g.result.matched {
 		seen[m.PV] = true
 	}
@@ -42,7 +37,7 @@ func (g *Group) Absent() []Absent {
 	visit := func(v *Version) {
 		var vg *VG
 		for _, m := range v.Meta.PVs {
-			if seen[m.ID] || m.ID == "" {
+			if m.ID == "" || seen[m.ID] || g.result.labelled[m.ID] {
 				continue
 			}
 			seen[m.ID] = true

@@ -43,6 +43,9 @@ type Result struct {
 	matched  []Match
 	placed   []*scan.PV     // by hand
 	evidence *scan.Evidence // without what the user left out
+
+	labelled map[metadata.ID]bool     // PVs that a label, or the user, tells of
+	users    map[metadata.ID][]*Group // the groups of which any version has the PV, as sorted in Groups
 }
 
 // Group is a volume group over time: all versions of one VG UUID.
@@ -79,6 +82,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	byID := map[metadata.ID]*Group{}
 	versions := map[*scan.Content]*Version{}
 	var lost []*scan.Copy
+	pvs := slices.Concat(placed, ev.PVs)
 	parse(ev.Copies)
 	for _, c := range ev.Copies {
 		v := versions[c.Content]
@@ -93,7 +97,7 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 			versions[c.Content] = v
 			g := byID[vg.ID]
 			if g == nil {
-				g = &Group{ID: vg.ID, pvs: slices.Concat(placed, ev.PVs), result: r}
+				g = &Group{ID: vg.ID, pvs: pvs, result: r}
 				byID[vg.ID] = g
 				r.Groups = append(r.Groups, g)
 			}
@@ -111,10 +115,31 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	slices.SortFunc(r.Groups, func(a, b *Group) int {
 		return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(string(a.ID), string(b.ID)))
 	})
+	r.index(pvs)
 	r.Findings = append(r.Findings, sameNames(r.Groups)...)
 	r.Orphans = orphans(ev, r.Groups)
 	r.unlisted(placed)
 	return r, nil
+}
+
+// index notes what each group would have to look for among all PVs and all groups.
+func (r *Result) index(pvs []*scan.PV) {
+	r.labelled = make(map[metadata.ID]bool, len(pvs))
+	for _, f := range pvs {
+		if f.ID() != "" {
+			r.labelled[f.ID()] = true
+		}
+	}
+	r.users = make(map[metadata.ID][]*Group, len(pvs))
+	for _, g := range r.Groups {
+		for _, v := range g.Versions {
+			for _, m := range v.Meta.PVs {
+				if list := r.users[m.ID]; len(list) == 0 || list[len(list)-1] != g {
+					r.users[m.ID] = append(list, g)
+				}
+			}
+		}
+	}
 }
 
 // parse parses the texts, within the memory that one may take: committed ones first, and

@@ -103,9 +103,13 @@ func runScan(ctx context.Context, a *app, f *evidenceFlags, sources []string) er
 	findings := slices.Clone(g.Result.Findings)
 	var vgs []scannedVG
 	var lvs []*assessed
+	named := map[string]int{}
+	for _, group := range g.Groups {
+		named[group.Name()]++
+	}
 	for _, group := range g.Groups {
 		vg := scannedVG{VG: group.At(nil), label: group.Name(), usage: usageOf(group.Current.Meta)}
-		if slices.ContainsFunc(g.Groups, func(o *rebuild.Group) bool { return o != group && o.Name() == group.Name() }) {
+		if named[group.Name()] > 1 {
 			vg.label = group.ID.String()
 		}
 		vg.lvs = assessVG(vg.VG, false)
