@@ -6,6 +6,7 @@ import (
 
 	"github.com/lvrescue/lvrescue/cmd/internal/render"
 	"github.com/lvrescue/lvrescue/metadata/thin"
+	"github.com/lvrescue/lvrescue/metadata/thin/salvage"
 )
 
 // thinCheckRow is what thin check found of a pool, in --json.
@@ -20,6 +21,7 @@ type thinCheckRow struct {
 	Notes       []string        `json:"notes"`
 	Damaged     []damagedRow    `json:"damaged"`
 	Conflicts   []conflictRow   `json:"conflicts"`
+	DataMap     dataMapRow      `json:"data_map"`
 	Devices     []thinDeviceRow `json:"devices"`
 }
 
@@ -30,6 +32,17 @@ type conflictRow struct {
 	Time  uint32 `json:"time"`
 	Other uint64 `json:"other_block"`
 	Since uint32 `json:"other_time"`
+}
+
+// dataMapRow is what the space map of the data says otherwise than the mappings, in blocks
+// of the data.
+type dataMapRow struct {
+	Free    uint64 `json:"used_but_free"`
+	Fewer   uint64 `json:"counted_too_low"`
+	More    uint64 `json:"counted_too_high"`
+	Leaked  uint64 `json:"leaked"`
+	Unknown uint64 `json:"unknown"`
+	Skipped string `json:"skipped,omitempty"` // why not all was counted
 }
 
 type damagedRow struct {
@@ -64,7 +77,8 @@ func (a *app) thinCheck(p *thinShown) error {
 		row.Damaged = append(row.Damaged, damagedRow{d.Block, int64(d.Block) * 4096, d.Text})
 	}
 	a.thinConflicts(p, &row)
-	whole := p.found.SuperErr == nil && len(row.Damaged)+len(row.Conflicts) == 0 && p.found.Partial == ""
+	danger := row.checkDataMap(p.found.DataMap())
+	whole := !danger && p.found.SuperErr == nil && len(row.Damaged)+len(row.Conflicts) == 0 && p.found.Partial == ""
 	for _, id := range p.ids() {
 		d := p.found.Devices[id]
 		r := thinDeviceRow{ID: id, Notes: list(d.Notes)}
@@ -116,6 +130,29 @@ func (a *app) thinConflicts(p *thinShown, row *thinCheckRow) {
 	for _, c := range conflicts {
 		row.Conflicts = append(row.Conflicts, conflictRow{c.Data, c.Block, c.Time, c.Other, c.Since})
 	}
+}
+
+// checkDataMap puts what the space map of the data says otherwise than the mappings into
+// words, and says whether the pool would write over data that is in use.
+func (row *thinCheckRow) checkDataMap(m *salvage.DataMap) (danger bool) {
+	row.DataMap = dataMapRow{m.Free.Blocks, m.Fewer.Blocks, m.More.Blocks, m.Leaked.Blocks, m.Unknown, m.Skipped}
+	for _, n := range []struct {
+		salvage.Miscounted
+		what string
+	}{
+		{m.Free, "in use and marked free in the space map: a pool that is written to gives them to others"},
+		{m.Fewer, "used more often than the space map counts: once some of the thin LVs are removed, others lose them"},
+		{m.More, "used less often than the space map counts: nothing is lost, the pool will not get them back"},
+		{m.Leaked, "marked used in the space map though nothing maps them: nothing is lost, the pool has leaked them"},
+	} {
+		if n.Blocks > 0 {
+			row.Notes = append(row.Notes, fmt.Sprintf("%s of the data, the first of them %d: %s", count(int(n.Blocks), "block"), n.First, n.what))
+		}
+	}
+	if m.Unknown > 0 {
+		row.Notes = append(row.Notes, fmt.Sprintf("how often %s of the data are used cannot be held against the space map, of which that part cannot be read", count(int(m.Unknown), "block")))
+	}
+	return m.Free.Blocks+m.Fewer.Blocks+m.Unknown > 0
 }
 
 func (a *app) printThinCheck(p *thinShown, row thinCheckRow, whole bool) error {

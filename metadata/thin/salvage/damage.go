@@ -16,7 +16,8 @@ type Damaged struct {
 }
 
 // Damage lists the blocks that the commit uses and that cannot be used, by their numbers:
-// those that trees miss, and those that only the space map knows of.
+// those that trees miss, those of the space map of the data, and those that only the space
+// map of the metadata knows of.
 func (p *Pool) Damage() []Damaged {
 	var all []Damaged
 	listed := map[uint64]bool{}
@@ -27,6 +28,12 @@ func (p *Pool) Damage() []Damaged {
 			}
 			listed[pl.block] = true
 			all = append(all, Damaged{pl.block, p.what(pl.block) + p.meaning(f, pl)})
+		}
+	}
+	for _, d := range p.DataMap().Damaged {
+		if !listed[d.Block] {
+			listed[d.Block] = true
+			all = append(all, d)
 		}
 	}
 	for b, ok := range p.survey.known {

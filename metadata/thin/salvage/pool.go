@@ -53,6 +53,7 @@ type Pool struct {
 	rivals  []*usage                        // of commits that may be as late
 	older   []*Older                        // see Older
 	twice   func() func(data uint64) string // see shared
+	dataMap func() *DataMap
 	rebuilt map[uint64]*btree.Rebuilt
 	top     *forest // the tree of devices
 	maps    *forest // the trees of mappings
@@ -72,7 +73,7 @@ type Device struct {
 // Run looks through a metadata device of size bytes.
 func Run(src io.ReaderAt, size int64, h Hints) (*Pool, error) {
 	p := &Pool{survey: look(src, size, h.Guess), Devices: map[uint32]*Device{}}
-	p.twice = sync.OnceValue(p.shared)
+	p.twice, p.dataMap = sync.OnceValue(p.shared), sync.OnceValue(p.checkDataMap)
 	p.Counts = p.survey.Counts
 	if p.Counts.Nodes == 0 {
 		return nil, fmt.Errorf("none of the %d blocks of the metadata device holds a valid node of a B-tree: %d cannot be read", p.Counts.Blocks, p.Counts.Unread)
