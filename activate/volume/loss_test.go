@@ -18,7 +18,7 @@ import (
 
 // layered are the corpora whose LVs keep bytes in more than one place.
 var layered = []string{
-	"mirror", "mirror-log", "pvmove", "snapshot", "merge", "integrity", "integrity-tags", "stacked", "thin", "thin-crash", "cache",
+	"mirror", "mirror-log", "pvmove", "snapshot", "merge", "integrity", "integrity-tags", "stacked", "thin", "thin-crash", "thin-shapes", "cache",
 	"cache-crash", "writecache", "writecache-crash", "pools-stacked",
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/lvrescue/lvrescue/fixtures/damage"
 	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/thin"
+	"github.com/lvrescue/lvrescue/metadata/thin/salvage"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -22,8 +23,20 @@ func TestThinMetadataLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("too slow for the race detector: runs without -short")
 	}
-	for _, c := range []struct{ corpus, lv string }{{"thin", "vgt/t1"}, {"thin-crash", "vgt/t1"}, {"thin-rescue", "vgr/t1"}} {
-		t.Run(c.corpus, func(t *testing.T) {
+	for _, c := range []struct {
+		corpus, lv string
+		legs       []int // of a raid1 below the metadata
+	}{
+		{"thin", "vgt/t1", nil},
+		{"thin-crash", "vgt/t1", nil},
+		{"thin-rescue", "vgr/t1", nil},
+		{"thin-shapes", "vgh/f1", []int{0}},
+		{"thin-shapes", "vgh/f1", []int{1}},
+		{"thin-shapes", "vgh/f1", []int{0, 1}},
+		{"thin-shapes", "vgh/q1", nil},
+		{"thin-shapes", "vgh/w1", nil},
+	} {
+		t.Run(fmt.Sprint(c.corpus, " ", c.lv, " ", c.legs), func(t *testing.T) {
 			disks := fixtures.Open(t, c.corpus)
 			var target activate.Thin
 			each(t, disks.Paths(), func(_ string, plan *activate.Plan) {
@@ -33,12 +46,7 @@ func TestThinMetadataLost(t *testing.T) {
 			})
 			require.NotNil(t, target.Metadata.Volume)
 			flip := func(block uint64) {
-				at := int64(block)*btree.BlockSize + 777
-				for _, s := range target.Metadata.Volume.Segments {
-					if in := s.Target.(activate.Linear).Input; s.Off <= at && at < s.Off+s.Len {
-						require.NoError(t, damage.Flip(in.PV.Found.Source.Name, in.PV.Found.Offset+in.Off+at-s.Off, 3))
-					}
-				}
+				flipIn(t, activate.Input{Volume: target.Metadata.Volume}, int64(block)*btree.BlockSize+777, c.legs)
 			}
 			meta := OpenVolume(target.Metadata.Volume)
 			pool, err := thin.Open(meta, meta.Size())
@@ -66,6 +74,55 @@ func TestThinMetadataLost(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestHealthyPoolsAgreeWithTheirSpaceMaps finds nothing wrong with what the kernel has left:
+// no block of the data is claimed twice, and each is counted as often as it is used.
+func TestHealthyPoolsAgreeWithTheirSpaceMaps(t *testing.T) {
+	pools := 0
+	for _, name := range []string{"thin", "thin-crash", "thin-rescue", "thin-shapes", "stacked", "pools-stacked"} {
+		each(t, fixtures.Open(t, name).Paths(), func(_ string, plan *activate.Plan) {
+			if _, err := plan.LV.Segments[0].ThinPool(); err != nil {
+				return
+			}
+			pool, err := activate.NewThinPool(plan.VG, plan.LV, OpenVolume)
+			require.NoError(t, err)
+			found, err := pool.Salvage()
+			require.NoError(t, err)
+			require.Equal(t, &salvage.DataMap{}, found.DataMap(), "%s/%s", name, plan.LV.Name)
+			require.Empty(t, found.Damage(), "%s/%s", name, plan.LV.Name)
+			conflicts, ok := found.Conflicts(found.DataBlocks)
+			require.True(t, ok)
+			require.Empty(t, conflicts, "%s/%s", name, plan.LV.Name)
+			pools++
+		})
+	}
+	require.Greater(t, pools, 8)
+}
+
+// flipIn turns a bit of what an input reads at a byte, on those legs of a raid1 on the way.
+func flipIn(t *testing.T, in activate.Input, at int64, legs []int) {
+	t.Helper()
+	at += in.Off
+	if in.Volume == nil {
+		require.NoError(t, damage.Flip(in.PV.Found.Source.Name, in.PV.Found.Offset+at, 3))
+		return
+	}
+	for _, s := range in.Volume.Segments {
+		if at < s.Off || at >= s.Off+s.Len {
+			continue
+		}
+		switch target := s.Target.(type) {
+		case activate.Linear:
+			flipIn(t, target.Input, at-s.Off, legs)
+		case activate.RAID:
+			for _, leg := range legs {
+				flipIn(t, target.Legs[leg].Image, at-s.Off+target.Parts[0].DataOffset, legs)
+			}
+		default:
+			require.Failf(t, "not known", "%T", target)
+		}
 	}
 }
 
