@@ -46,3 +46,22 @@ func (v *Volume) piecesIn(off, n int64) int64 {
 	}
 	return v.pieces[last] - before
 }
+
+// Widest is the most pieces that one segment of the volume comes to: about what a read that
+// is no longer than a segment may have to look at.
+func (v *Volume) Widest() int64 {
+	most, before := int64(1), int64(0)
+	for _, n := range v.pieces {
+		most, before = max(most, n-before), n
+	}
+	if len(v.pieces) == 0 { // made for its user out of others
+		for _, s := range v.Segments {
+			for _, in := range s.Target.Inputs() {
+				if in.Volume != nil {
+					most = max(most, in.Volume.Widest())
+				}
+			}
+		}
+	}
+	return most
+}

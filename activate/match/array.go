@@ -20,6 +20,9 @@ const (
 // array compares an array's leg on the PV with the other legs, at some places: copies must
 // be equal, and parity must be that of the others.
 func (p *probe) array(with *rebuild.VG, lv *metadata.LV, s *metadata.Segment, add adder) {
+	if !p.work.take(1 + len(s.Areas)/named) {
+		return
+	}
 	r, err := s.RAID()
 	if err != nil {
 		return
@@ -35,7 +38,7 @@ func (p *probe) array(with *rebuild.VG, lv *metadata.LV, s *metadata.Segment, ad
 		if slices.Contains(p.lvs, image) {
 			onPV = append(onPV, i)
 		}
-		dev := open(with, image)
+		dev := p.open(with, image)
 		if dev == nil {
 			return
 		}

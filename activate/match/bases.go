@@ -15,19 +15,23 @@ const maxBases = 8
 // bases lists where the PV would have to begin for the superblocks that were found all over
 // a source to be at the start of one of its LVs; those that fit the most of them first.
 func (p *probe) bases(found []*scan.Sign, s *scan.Source) []int64 {
+	firsts := map[int64]int{} // where on the PV an LV begins: how many do
+	for _, lv := range p.lvs {
+		for _, seg := range lv.Segments {
+			if seg.StartExtent == 0 && len(seg.Areas) > 0 && seg.Areas[0].Name == p.pv.Key {
+				firsts[(p.pv.PEStart+seg.Areas[0].Start*p.vg.Meta.ExtentSize)*block.SectorSize]++
+				break
+			}
+		}
+	}
 	votes := map[int64]int{}
 	for _, sign := range found {
 		begins, ok := sign.Begins()
 		if sign.Source != s || !ok || sign.Backup || len(votes) > 1<<16 {
 			continue
 		}
-		for _, lv := range p.lvs {
-			for _, seg := range lv.Segments {
-				if seg.StartExtent == 0 && len(seg.Areas) > 0 && seg.Areas[0].Name == p.pv.Key {
-					first := (p.pv.PEStart + seg.Areas[0].Start*p.vg.Meta.ExtentSize) * block.SectorSize
-					votes[begins-first]++
-				}
-			}
+		for first, n := range firsts {
+			votes[begins-first] += n
 		}
 	}
 	list := slices.SortedFunc(maps.Keys(votes), func(a, b int64) int {

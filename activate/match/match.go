@@ -51,6 +51,7 @@ type Candidate struct {
 	At      *scan.PV
 	Reasons []Reason // the weightiest first
 	Used    bool     // it is good enough, and there is no rival
+	partial bool     // not all that may speak against it, or for another, was looked at
 }
 
 // Score is the sum of the reasons' weights.
@@ -129,12 +130,13 @@ const maxRounds = 8
 // first; those that are Used are part of the result, the others are for the user to decide.
 func Build(ev *scan.Evidence, options rebuild.Options) (*rebuild.Result, []*Candidate, error) {
 	var used []*Candidate
+	e := newEffort()
 	for range maxRounds {
 		r, err := rebuild.Build(ev, options)
 		if err != nil {
 			return nil, nil, err
 		}
-		all := find(r, used)
+		all := find(r, used, e)
 		n := len(used)
 		for _, c := range all {
 			if c.Used {
@@ -143,27 +145,42 @@ func Build(ev *scan.Evidence, options rebuild.Options) (*rebuild.Result, []*Cand
 			}
 		}
 		if len(used) == n {
+			r.Findings = append(r.Findings, e.findings()...)
 			return r, append(used, all...), nil
 		}
 	}
 	r, err := rebuild.Build(ev, options)
+	if err == nil {
+		r.Findings = append(r.Findings, e.findings()...)
+	}
 	return r, used, err
 }
 
 // find looks for the missing PVs of all groups, on places that are not used yet.
-func find(r *rebuild.Result, used []*Candidate) []*Candidate {
+func find(r *rebuild.Result, used []*Candidate, e *effort) []*Candidate {
 	var all []*Candidate
 	used = append(byHand(r), used...)
 	left := judged
 	for _, g := range r.Groups {
 		absent := g.Absent()
-		if len(absent) > most {
-			absent = absent[:most]
+		if len(absent) == 0 {
+			continue
 		}
-		for _, a := range absent {
-			all = append(all, candidates(r, g, a, absent, &left)...)
+		w := e.of(g)
+		at := map[*rebuild.Version]*rebuild.VG{} // placing the PVs of a version takes long when there are many
+		for i, a := range absent {
+			if i == most || left < 0 || w.spent() {
+				w.miss("of %d missing PVs of VG %s only %d were looked for on disks without a label", len(absent), g.Name(), i)
+				break
+			}
+			if at[a.Version] == nil {
+				at[a.Version] = g.At(a.Version)
+			}
+			all = append(all, candidates(r, g, a, newProbe(at[a.Version], a.PV, w), absent, &left)...)
 		}
 	}
+	// Where not all was looked at, what speaks against a place or for another is not known.
+	e.doubt(all)
 	all = slices.DeleteFunc(all, func(c *Candidate) bool {
 		return c.Score() <= 0 || slices.ContainsFunc(used, func(u *Candidate) bool { return u.overlaps(c) })
 	})
@@ -187,11 +204,11 @@ func byHand(r *rebuild.Result) []*Candidate {
 }
 
 // candidates judges every place where a PV may lie, as long as some are left to be judged.
-func candidates(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, absent []rebuild.Absent, left *int) []*Candidate {
-	p := newProbe(g.At(a.Version), a.PV)
+func candidates(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, p *probe, absent []rebuild.Absent, left *int) []*Candidate {
 	var list []*Candidate
 	for _, at := range places(r, g, a, p) {
 		if *left--; *left < 0 {
+			p.work.cut("only %d places of PVs were judged, and not all of VG %s", judged, g.Name())
 			break
 		}
 		c := &Candidate{Group: g, PV: a.PV, Version: a.Version, At: at}
@@ -292,6 +309,9 @@ func choose(all []*Candidate) {
 
 // usable tells whether something beyond sizes speaks for a match, and no content against it.
 func (c *Candidate) usable() bool {
+	if c.partial {
+		return false
+	}
 	for _, r := range c.Reasons {
 		if r.Content && r.Weight < 0 {
 			return false

@@ -3,7 +3,6 @@ package match
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/activate/volume"
@@ -16,17 +15,19 @@ import (
 
 // probe knows what must stand on a PV, by the LVs that lie on it.
 type probe struct {
-	vg  *rebuild.VG // with the PV missing
-	pv  *metadata.PV
-	lvs []*metadata.LV // those that have a part of it, visible or hidden
+	whole *rebuild.VG // as it is; what is worked out of it serves all probes
+	vg    *rebuild.VG // with the PV missing
+	pv    *metadata.PV
+	lvs   []*metadata.LV // those that have a part of it, visible or hidden
+	work  *work
 }
 
 // maxLVs bounds how many LVs of a PV are looked at.
 const maxLVs = 64
 
-func newProbe(vg *rebuild.VG, pv *metadata.PV) *probe {
-	p := &probe{vg: vg.Without(pv.ID), pv: pv}
-	_, byName := p.vg.Index()
+func newProbe(vg *rebuild.VG, pv *metadata.PV, w *work) *probe {
+	p := &probe{whole: vg, vg: vg.Without(pv.ID), pv: pv, work: w}
+	_, byName := vg.Index()
 	on := map[*metadata.LV]bool{}
 	var uses func(lv *metadata.LV, depth int) bool
 	uses = func(lv *metadata.LV, depth int) bool {
@@ -52,25 +53,33 @@ func newProbe(vg *rebuild.VG, pv *metadata.PV) *probe {
 	return p
 }
 
-// open plans an LV and opens it; nil when that fails.
-func open(vg *rebuild.VG, lv *metadata.LV) block.Device {
-	plan, err := activate.New(vg, lv, volume.OpenVolume)
-	if err != nil {
+// open plans an LV and opens it; nil when that fails, or was too much work.
+func (p *probe) open(vg *rebuild.VG, lv *metadata.LV) block.Device {
+	if !p.work.take(1) {
 		return nil
 	}
-	return volume.Open(plan)
+	plan, err := activate.New(vg, lv, volume.OpenVolume)
+	if err != nil {
+		p.work.take(len(lv.Segments))
+		return nil
+	}
+	p.work.take(plan.Places)
+	return &metered{volume.Open(plan), p.work, int(plan.Root.Widest())}
 }
 
 // judge collects what stands on a place that speaks for the PV or against it.
 func (p *probe) judge(at *scan.PV) []Reason {
+	if len(p.lvs) == 0 || !p.work.take((len(p.vg.PVs)+len(p.vg.Meta.LVs))/named) {
+		return nil
+	}
 	with := p.vg.Suppose(p.pv.ID, at)
 	var reasons []Reason
 	add := func(weight int, at int64, format string, args ...any) {
 		reasons = append(reasons, Reason{weight, true, fmt.Sprintf(format, args...), at})
 	}
-	shown := p.vg.Meta.Shown()
+	shown := p.whole.Once(shownKey{}, func() any { return p.whole.Meta.Shown() }).(map[*metadata.LV]*metadata.LV)
 	for _, lv := range p.lvs {
-		before, after := open(p.vg, lv), open(with, lv)
+		before, after := p.open(p.vg, lv), p.open(with, lv)
 		if before == nil || after == nil {
 			continue
 		}
@@ -257,14 +266,33 @@ func (v view) hidden(p *probe, add adder) {
 
 // leg finds the array that a metadata LV belongs to, and its position in it.
 func (p *probe) leg(name string) (lv string, index int, ok bool) {
-	for _, lv := range p.vg.Meta.LVs {
-		for _, s := range lv.Segments {
-			if r, err := s.RAID(); err == nil {
-				if i := slices.IndexFunc(r.Legs, func(l metadata.Leg) bool { return l.Meta == name }); i >= 0 {
-					return lv.Name, i, true
+	type place struct {
+		lv    string
+		index int
+	}
+	all := p.whole.Once(legKey{}, func() any {
+		places := map[string]place{}
+		for _, lv := range p.whole.Meta.LVs {
+			for _, s := range lv.Segments {
+				r, err := s.RAID()
+				if err != nil {
+					continue
+				}
+				for i, l := range r.Legs {
+					if _, known := places[l.Meta]; !known && l.Meta != "" {
+						places[l.Meta] = place{lv.Name, i}
+					}
 				}
 			}
 		}
-	}
-	return "", 0, false
+		return places
+	}).(map[string]place)
+	at, ok := all[name]
+	return at.lv, at.index, ok
 }
+
+// Keys of what is worked out once for a VG.
+type (
+	legKey   struct{}
+	shownKey struct{}
+)

@@ -64,7 +64,7 @@ func TestMemory(t *testing.T) {
 		"a mirror":       lv(segment("mirror", "mirror_count", "mirrors", `"pv0",0`, 800_000)),
 		"mirrors":        strings.Repeat(lv(segment("mirror", "mirror_count", "mirrors", `"pv0",0`, 2000)), 40),
 		"lost mirrors":   strings.Repeat(lv(segment("mirror", "mirror_count", "mirrors", `"x",0`, 2000)), 100),
-		"arrays":         strings.Repeat(lv(segment("raid1", "device_count", "raids", `"a_rmeta_0","lv"`, 250)), 2),
+		"arrays":         strings.Repeat(lv(segment("raid1", "device_count", "raids", `"a_rmeta_0","lv"`, 250)), 400),
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
