@@ -60,6 +60,10 @@ const (
 
 	wordSize = 8 // of the dirty bitset
 
+	// maxMappings bounds the memory of a map to 128 MiB, and as much again while it grows.
+	// lvm2 makes caches of 1,000,000 blocks at most, unless it is told otherwise.
+	maxMappings = 1 << 23
+
 	magic        = 0o6142003 // the source writes it in octal
 	maxVersion   = 2
 	dirtyVersion = 2 // the first with a bitset of dirty bits
@@ -163,7 +167,7 @@ func Read(src io.ReaderAt, size int64) (*Map, error) {
 		return nil, &btree.BlockError{Block: superblockAt, Err: err}
 	}
 	m := &Map{Superblock: sb}
-	m.load(btree.Array{Reader: r, Root: sb.MappingRoot, ValueSize: mappingSize, Len: uint64(sb.Blocks)})
+	m.load(btree.Array{Reader: r, Root: sb.MappingRoot, ValueSize: mappingSize, Len: uint64(sb.Blocks)}, maxMappings)
 	if sb.Clean && sb.Version >= dirtyVersion {
 		m.markDirty(btree.Array{Reader: r, Root: sb.DirtyRoot, ValueSize: wordSize, Len: (uint64(sb.Blocks) + 63) / 64})
 	}
@@ -171,8 +175,8 @@ func Read(src io.ReaderAt, size int64) (*Map, error) {
 	return m, nil
 }
 
-// load reads the mapping array; Mappings are then by Block.
-func (m *Map) load(a btree.Array) {
+// load reads the mapping array up to so many mappings; Mappings are then by Block.
+func (m *Map) load(a btree.Array, most int) {
 	for run := range a.Walk() {
 		if run.Err != nil {
 			m.Lost += int64(run.Last - run.First + 1)
@@ -185,6 +189,11 @@ func (m *Map) load(a btree.Array) {
 			v := binary.LittleEndian.Uint64(run.Values[(i-run.First)*mappingSize:])
 			if v&flagValid == 0 {
 				continue
+			}
+			if len(m.Mappings) == most {
+				m.Lost += m.Blocks - int64(i)
+				m.Err = cmp.Or(m.Err, fmt.Errorf("the cache holds more than %d blocks: those from block %d on are not read", most, i))
+				return
 			}
 			state := Clean
 			if !m.Clean || m.Version < dirtyVersion && v&flagDirty != 0 {

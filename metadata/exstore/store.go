@@ -9,9 +9,13 @@ import (
 	"slices"
 )
 
-// maxExceptions bounds the memory of a list; it is enough for 256 GiB of changes in chunks
-// of 4 KiB.
-const maxExceptions = 1 << 26
+// maxRuns bounds the memory of a list: 192 MiB, and 48 more while it grows. Chunks of 4 KiB
+// that were changed in no order at all come to 32 GiB with it. Those that were changed one after
+// the other, which is how most are, stand one after the other in the store, and are one run.
+const (
+	maxRuns  = 1 << 23
+	manyRuns = maxRuns / 4 // from here on there is room for maxRuns
+)
 
 // Run is a run of chunks that have copies: Len chunks of the origin from Old on lie in the
 // store from New on.
@@ -40,15 +44,19 @@ func AreaOffset(area, chunkSize int64) int64 {
 // a power of two from 512 on. The origin has chunks chunks: exceptions for others are
 // damage. Whatever cannot be read is told in Missing.
 func ReadList(store io.ReaderAt, size, chunkSize, chunks int64) *List {
-	r := &reader{store: store, size: size, chunkSize: chunkSize, chunks: chunks, perArea: chunkSize / exceptionSize}
+	r := &reader{store: store, size: size, chunkSize: chunkSize, chunks: chunks, perArea: chunkSize / exceptionSize, most: maxRuns}
+	return r.read()
+}
+
+// read reads all areas.
+func (r *reader) read() *List {
 	for full := true; full; r.list.Areas++ {
-		off := AreaOffset(r.list.Areas, chunkSize)
-		if off > size-chunkSize {
+		off := AreaOffset(r.list.Areas, r.chunkSize)
+		if off > r.size-r.chunkSize {
 			break // the last area is full, and so is the store
 		}
 		full = r.area(off)
 	}
-	r.list.Exceptions = int64(len(r.found))
 	r.index()
 	return &r.list
 }
@@ -58,11 +66,9 @@ type reader struct {
 	store                            io.ReaderAt
 	size, chunkSize, chunks, perArea int64
 	areaEnd                          int64 // of the area being read
-	found                            []exception
-	list                             List
+	most                             int   // runs
+	list                             List  // its Runs are in the order of the store until index
 }
-
-type exception struct{ old, new int64 }
 
 // pieceSize is how much of an area is read at once, in bytes.
 const pieceSize = 64 << 10
@@ -108,17 +114,35 @@ func (r *reader) take(b []byte, off int64) (full bool) {
 		case copied == 0:
 			r.end(b[i:], off+int64(i))
 			return false
-		case len(r.found) >= maxExceptions:
-			r.miss("the exception list has more than %d entries", maxExceptions)
-			return false
 		case copied >= uint64(r.size/r.chunkSize) || r.reserved(int64(copied)):
 			r.miss("exception at byte %d: new chunk %d is none of the %d that the store has for data", off+int64(i), copied, r.size/r.chunkSize)
 		case old >= uint64(r.chunks):
 			r.miss("exception at byte %d: old chunk %d is beyond the %d of the origin", off+int64(i), old, r.chunks)
-		default:
-			r.found = append(r.found, exception{int64(old), int64(copied)})
+		case !r.add(int64(old), int64(copied)):
+			r.miss("the exception list has more than %d runs of chunks, of which the rest is not read: it goes on at byte %d", r.most, off+int64(i))
+			return false
 		}
 	}
+	return true
+}
+
+// add takes down an exception; false when there is no room for it.
+func (r *reader) add(old, copied int64) bool {
+	runs := r.list.Runs
+	n := len(runs)
+	if n > 0 && runs[n-1].Old+runs[n-1].Len == old && runs[n-1].New+runs[n-1].Len == copied {
+		runs[n-1].Len++
+		r.list.Exceptions++
+		return true
+	}
+	switch {
+	case n == r.most:
+		return false
+	case n == manyRuns:
+		runs = append(make([]Run, 0, maxRuns), runs...)
+	}
+	r.list.Runs = append(runs, Run{old, copied, 1})
+	r.list.Exceptions++
 	return true
 }
 
@@ -151,34 +175,40 @@ func (r *reader) miss(format string, args ...any) {
 	}
 }
 
-// index sorts the exceptions into runs. No chunk can have two copies, and no copy can be
-// of two chunks.
+// index sorts the runs. No chunk can have two copies, and no copy can be of two chunks.
 func (r *reader) index() {
-	slices.SortFunc(r.found, func(a, b exception) int { return cmp.Compare(a.new, b.new) })
-	for i := 1; i < len(r.found); i++ {
-		if r.found[i].new == r.found[i-1].new {
-			r.conflict("chunk %d of the store is given as the copy of chunk %d and of chunk %d", r.found[i].new, r.found[i-1].old, r.found[i].old)
+	runs := r.list.Runs
+	slices.SortFunc(runs, func(a, b Run) int { return cmp.Compare(a.New, b.New) })
+	for i := 1; i < len(runs); i++ {
+		if a, b := runs[i-1], runs[i]; b.New < a.New+a.Len {
+			r.conflict("chunk %d of the store is given as the copy of chunk %d and of chunk %d", b.New, a.Old+b.New-a.New, b.Old)
 		}
 	}
-	if n := len(r.found); n > 0 && r.list.Missing == "" && r.ordinal(r.found[n-1].new) >= int64(n) {
-		r.conflict("%d exceptions have copies up to chunk %d of the store: the kernel leaves no chunk out", n, r.found[n-1].new)
-	}
-	slices.SortFunc(r.found, func(a, b exception) int { return cmp.Compare(a.old, b.old) })
-	for i, e := range r.found {
-		if i > 0 && e.old == r.found[i-1].old {
-			r.conflict("chunk %d of the origin has two copies, in chunks %d and %d of the store", e.old, r.found[i-1].new, e.new)
-			continue
+	if n := len(runs); n > 0 && r.list.Missing == "" {
+		if last := runs[n-1].New + runs[n-1].Len - 1; r.ordinal(last) >= r.list.Exceptions {
+			r.conflict("%d exceptions have copies up to chunk %d of the store: the kernel leaves no chunk out", r.list.Exceptions, last)
 		}
-		if n := len(r.list.Runs); n > 0 {
-			last := &r.list.Runs[n-1]
-			if last.Old+last.Len == e.old && last.New+last.Len == e.new {
-				last.Len++
+	}
+	slices.SortFunc(runs, func(a, b Run) int { return cmp.Compare(a.Old, b.Old) })
+	kept := runs[:0]
+	for _, e := range runs {
+		if n := len(kept); n > 0 {
+			last := &kept[n-1]
+			if twice := last.Old + last.Len - e.Old; twice > 0 {
+				r.conflict("chunk %d of the origin has two copies, in chunks %d and %d of the store", e.Old, last.New+e.Old-last.Old, e.New)
+				twice = min(twice, e.Len)
+				e = Run{e.Old + twice, e.New + twice, e.Len - twice}
+			}
+			if last.Old+last.Len == e.Old && last.New+last.Len == e.New {
+				last.Len += e.Len
 				continue
 			}
 		}
-		r.list.Runs = append(r.list.Runs, Run{e.old, e.new, 1})
+		if e.Len > 0 {
+			kept = append(kept, e)
+		}
 	}
-	r.list.Runs = slices.Clip(r.list.Runs)
+	r.list.Runs = slices.Clip(kept)
 }
 
 // conflict notes the first contradiction.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -180,6 +181,37 @@ func TestReadListSalvagesWhatItCan(t *testing.T) {
 	behind := read(40, 15) // the list ended before
 	require.Equal(t, []Run{{0, 2, 40}}, behind.Runs)
 	require.Empty(t, behind.Missing)
+}
+
+// TestListIsBounded has more runs than are kept: what was read stays right, and what was not is
+// told.
+func TestListIsBounded(t *testing.T) {
+	b := testStore(40, 9, 2, 8, 3, 7, 4, 6, 5, 5, 6)
+	r := reader{store: bytes.NewReader(b), size: int64(len(b)), chunkSize: testChunk, chunks: 1000, perArea: 32, most: 3}
+	l := r.read()
+	require.Equal(t, []Run{{7, 4, 1}, {8, 3, 1}, {9, 2, 1}}, l.Runs)
+	require.EqualValues(t, 3, l.Exceptions)
+	require.Equal(t, "the exception list has more than 3 runs of chunks, of which the rest is not read: it goes on at byte 560", l.Missing)
+	require.Empty(t, l.Conflict)
+
+	b = testStore(40, 5, 2, 6, 3, 7, 4, 8, 5, 9, 6)
+	r = reader{store: bytes.NewReader(b), size: int64(len(b)), chunkSize: testChunk, chunks: 1000, perArea: 32, most: 1}
+	l = r.read()
+	require.Equal(t, []Run{{5, 2, 5}}, l.Runs)
+	require.Empty(t, l.Missing)
+
+	r = reader{most: maxRuns, list: List{Runs: make([]Run, manyRuns)}}
+	require.True(t, r.add(1, 2))
+	require.Equal(t, maxRuns, cap(r.list.Runs))
+	require.Less(t, maxRuns*int(unsafe.Sizeof(Run{})), 256<<20)
+}
+
+// TestRunsThatContradictEachOther has chunks of the origin in two runs.
+func TestRunsThatContradictEachOther(t *testing.T) {
+	b := testStore(40, 5, 2, 6, 3, 7, 4, 8, 5, 6, 6, 7, 7, 10, 8, 6, 9)
+	l := ReadList(bytes.NewReader(b), int64(len(b)), testChunk, 1000)
+	require.Equal(t, []Run{{5, 2, 4}, {10, 8, 1}}, l.Runs)
+	require.NotEmpty(t, l.Conflict)
 }
 
 func FuzzStore(f *testing.F) {

@@ -111,11 +111,21 @@ type Map struct {
 const (
 	chunkSize = 1 << 20 // of the entries read at once, bytes
 	crowd     = 1 << 16 // entries that may be kept without asking how many are void
+
+	// maxEntries bounds the memory of a map: 192 MiB, and 48 more while it grows. It is enough
+	// for 32 GiB in blocks of 4 KiB that the origin does not have yet.
+	maxEntries  = 1 << 23
+	manyEntries = maxEntries / 4 // from here on there is room for maxEntries
 )
 
 // Read reads the metadata of a cache device of size bytes in front of an origin of
 // originSize bytes. Without a superblock that can be used there is nothing but an error.
 func Read(src io.ReaderAt, size, originSize int64) (*Map, error) {
+	return read(src, size, originSize, maxEntries)
+}
+
+// read keeps so many entries at most, among them those that newer ones of the same part replace.
+func read(src io.ReaderAt, size, originSize int64, most int) (*Map, error) {
 	b := make([]byte, sbSize)
 	if n, err := src.ReadAt(b, 0); n < sbSize {
 		return nil, fmt.Errorf("writecache superblock: %w", err)
@@ -138,6 +148,17 @@ func Read(src io.ReaderAt, size, originSize int64) (*Map, error) {
 			part = part[:n/entrySize*entrySize]
 		}
 		m.add(part, at, originSize)
+		next := at + chunkSize/entrySize
+		if len(m.Entries) > most-chunkSize/entrySize && next < sb.Blocks { // another part may not fit in
+			m.settle()
+			if settled = len(m.Entries); settled > most/2 { // else it would have to be settled again and again
+				m.fail(fmt.Errorf("more than %d blocks are committed: entries from %d on are not read", settled, next))
+				break
+			}
+		}
+		if len(m.Entries) > manyEntries && cap(m.Entries) < maxEntries {
+			m.Entries = append(make([]Entry, 0, maxEntries), m.Entries...)
+		}
 		if len(m.Entries) > crowd+2*settled { // entries of one block may be as many as it has room for
 			m.settle()
 			settled = len(m.Entries)
