@@ -2,8 +2,10 @@ package salvage
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -74,8 +76,17 @@ func look(src io.ReaderAt, size int64, guess bool) *survey {
 	var next atomic.Int64
 	var all sync.WaitGroup
 	var mu sync.Mutex
+	var failed any // what a core has panicked with
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					next.Store(int64(len(s.nodes))) // the others need not go on
+					mu.Lock()
+					defer mu.Unlock()
+					failed = fmt.Sprintf("%v\n\nin a core's part of the survey:\n%s", p, debug.Stack())
+				}
+			}()
 			l := looker{survey: s, guess: guess, buf: make([]byte, batch*btree.BlockSize)}
 			for {
 				first := int(next.Add(batch)) - batch
@@ -98,6 +109,9 @@ func look(src io.ReaderAt, size int64, guess bool) *survey {
 		})
 	}
 	all.Wait()
+	if failed != nil {
+		panic(failed) // in the goroutine that waits, for which somebody looks after panics
+	}
 	if guess {
 		r.Accept(s.suspect)
 	}
