@@ -1,6 +1,8 @@
 package salvage_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"maps"
@@ -218,3 +220,25 @@ func surviving(t testing.TB, healthy []byte, lost map[uint64]bool) (n uint64) {
 	}
 	return n
 }
+
+// TestGuessedRootsAreDoubtful garbles the leaf that says where the trees of devices begin, so
+// that each has another's: what a guess makes of it is never sure.
+func TestGuessedRootsAreDoubtful(t *testing.T) {
+	m := pdata.New()
+	one := m.Tree(8, []pdata.Entry{pdata.Mapping(0, 5, 0), pdata.Mapping(1, 6, 0)})
+	two := m.Tree(8, []pdata.Entry{pdata.Mapping(0, 7, 0), pdata.Mapping(9, 8, 0)})
+	m.Commit(pdata.Pool{Devices: []pdata.Device{{ID: 1, Root: one, Mapped: 2}, {ID: 2, Root: two, Mapped: 2}}})
+	b := []byte(*m)
+	want := truthOf(t, b, 1, 2)
+	sb, err := thin.Open(image(b), int64(len(b)))
+	require.NoError(t, err)
+	leaf := b[sb.MappingRoot*btree.BlockSize:][:btree.BlockSize]
+	first, second := bytes.LastIndex(leaf, le64(one)), bytes.LastIndex(leaf, le64(two)) // the keys stand before
+	require.True(t, first > 0 && second == first+8)
+	copy(leaf[first:], le64(two))
+	copy(leaf[second:], le64(one))
+	want.hold(t, salvaged(t, b, salvage.Hints{Guess: true}))
+	want.hold(t, salvaged(t, b, salvage.Hints{}))
+}
+
+func le64(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }

@@ -106,10 +106,18 @@ func (p *Pool) doubts(d *Device) func(uint64) string {
 		case all != "":
 			return all
 		case p.survey.suspect[block]:
-			return fmt.Sprintf("the checksum of metadata block %d is wrong; it was used because a guess was asked for", block)
+			return p.survey.doubt(block)
 		}
 		return p.disputed(block)
 	}
+}
+
+// doubt says of a leaf that was taken at a guess why it may not be right; "" of others.
+func (s *survey) doubt(block uint64) string {
+	if !s.suspect[block] {
+		return ""
+	}
+	return fmt.Sprintf("the checksum of metadata block %d is wrong; it was used because a guess was asked for", block)
 }
 
 // choose takes the commit that the superblock names, or looks for one.
@@ -211,7 +219,7 @@ type root struct {
 func (p *Pool) roots(top uint64) (map[uint32]root, []keys) {
 	found := map[uint32]root{}
 	var lost []keys
-	tree := btree.Tree{Reader: p.survey.r, Root: top, ValueSize: 8, Rebuilt: p.top.rebuilt()}
+	tree := btree.Tree{Reader: p.survey.r, Root: top, ValueSize: 8, Rebuilt: p.top.rebuilt(), Doubts: p.survey.doubt}
 	for piece := range tree.Walk(0, thin.MaxDevice) {
 		if piece.Err != nil {
 			lost = append(lost, keys{piece.First, piece.Last, piece.Err})
@@ -296,6 +304,9 @@ func (p *Pool) judge() {
 			d.note("%s", d.Doubt)
 		case len(v.places) == 0:
 		case d.Found == d.Known.Mapped:
+			if v.doubt == "" && p.survey.guessed {
+				v.doubt = "mappings of metadata blocks with wrong checksums were counted, because a guess was asked for"
+			}
 			for _, pl := range v.places {
 				pl.fill(v.doubt)
 			}

@@ -51,6 +51,7 @@ type survey struct {
 	indexes []uint64        // space map index blocks
 	supers  []uint64        // superblocks of metadata snapshots
 	suspect map[uint64]bool // leaves whose checksums are wrong
+	guessed bool            // and they are used
 	Counts  Counts
 }
 
@@ -114,6 +115,7 @@ func look(src io.ReaderAt, size int64, guess bool) *survey {
 	}
 	if guess {
 		r.Accept(s.suspect)
+		s.guessed = len(s.suspect) > 0
 	}
 	return s
 }
