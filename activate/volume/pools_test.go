@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"os"
 	"strings"
@@ -204,7 +205,7 @@ func TestThinPoolItselfIsItsData(t *testing.T) {
 }
 
 func TestWritecacheDamage(t *testing.T) {
-	for _, corpus := range []string{"writecache", "writecache-crash"} {
+	for _, corpus := range []string{"writecache", "writecache-crash", "writecache-pmem-crash"} {
 		for _, key := range []string{"vgw/w4k", "vgw/w512"} {
 			t.Run(corpus+" "+key[4:], func(t *testing.T) {
 				c := fixtures.Open(t, corpus)
@@ -233,6 +234,16 @@ func TestWritecacheDamage(t *testing.T) {
 				require.Equal(t, dev.Size(), block.Summarise(dev).Doubtful)
 			})
 		}
+	}
+}
+
+// TestWritecacheLeavesOutWhatWasNotCommitted: 40 blocks of 4096 bytes were on their way.
+func TestWritecacheLeavesOutWhatWasNotCommitted(t *testing.T) {
+	c := fixtures.Open(t, "writecache-pmem-crash")
+	for key, want := range map[string]int64{"vgw/w4k": 40, "vgw/w512": 320} {
+		p, dev := found(t, c, key)
+		require.Equal(t, want, p.Root.Segments[0].Target.(activate.Writecache).Map.Uncommitted)
+		require.Equal(t, c.Golden[key].SHA256, sha256.Sum256(content(t, dev)))
 	}
 }
 
