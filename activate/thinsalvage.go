@@ -123,6 +123,9 @@ func (p *planner) salvagePool(pool *thinPool) (*salvage.Pool, error) {
 			if other := p.otherMetadata(pool, hints); other != nil {
 				return salvaged{other, nil}
 			}
+			if earlier := p.earlierMetadata(pool, hints); earlier != nil {
+				return salvaged{earlier, nil}
+			}
 		}
 		return salvaged{found, err}
 	}).(salvaged)
@@ -145,16 +148,12 @@ func (p *planner) otherMetadata(pool *thinPool, hints salvage.Hints) *salvage.Po
 			continue
 		}
 		found, err := salvage.Run(holeReader{p.open(v)}, v.Size, hints)
-		if err != nil || found.ChunkSize != pool.chunk {
+		if err != nil || !knows(found, pool, hints) {
 			continue
 		}
-		for id, made := range hints.Devices {
-			if d := found.Devices[id]; d != nil && d.Known != nil && d.Known.TransactionID == made {
-				found.Unproven = fmt.Sprintf("the metadata of pool %s is lost; what LV %s has of it is older", pool.lv.Name, lv.Name)
-				found.Notes = append(found.Notes, found.Unproven)
-				return found
-			}
-		}
+		found.Unproven = fmt.Sprintf("the metadata of pool %s is lost; what LV %s has of it is older", pool.lv.Name, lv.Name)
+		found.Notes = append(found.Notes, found.Unproven)
+		return found
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"testing"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/thin"
 	"github.com/lvrescue/lvrescue/metadata/thin/salvage"
+	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -99,6 +102,52 @@ func TestHealthyPoolsAgreeWithTheirSpaceMaps(t *testing.T) {
 		})
 	}
 	require.Greater(t, pools, 8)
+}
+
+// TestThinMetadataWhereItWas looks at a pool as it was before a repair, and loses the metadata
+// that it had then: where another version of the VG has it the same is told, in doubt.
+func TestThinMetadataWhereItWas(t *testing.T) {
+	disks := fixtures.Open(t, "thin-rescue")
+	plan := func() *activate.Plan {
+		ev, err := scan.Run(context.Background(), disks.Paths(), scan.Options{History: true})
+		require.NoError(t, err)
+		res, err := rebuild.Build(ev, rebuild.Options{Thin: "salvage"})
+		require.NoError(t, err)
+		g, err := res.Find("vgr")
+		require.NoError(t, err)
+		var before *rebuild.VG
+		for _, v := range g.Versions { // the last before the repair
+			vg := g.At(v)
+			_, noPool := vg.LV("o1")
+			_, noLeftOver := vg.LV("old_meta0")
+			_, noSpare := vg.LV("lvol0_pmspare")
+			if noPool == nil && noLeftOver != nil && noSpare != nil {
+				before = vg
+			}
+		}
+		require.NotNil(t, before)
+		lv, err := before.LV("o1")
+		require.NoError(t, err)
+		p, err := activate.New(before, lv, OpenVolume)
+		require.NoError(t, err)
+		return p
+	}
+	before := plan()
+	healthy := inMemory(t, Open(before))
+	meta := before.Root.Segments[0].Target.(activate.Thin).Metadata.Volume
+	for _, s := range meta.Segments {
+		in := s.Target.(activate.Linear).Input
+		require.NoError(t, damage.Zero(in.PV.Found.Source.Name, in.PV.Found.Offset+in.Off, s.Len))
+	}
+	after := plan()
+	target := after.Root.Segments[0].Target
+	require.IsType(t, activate.Thin{}, target)
+	require.Contains(t, target.(activate.Thin).Salvaged.Unproven, "the metadata of pool old is lost; where it was by seqno")
+	dev := Open(after)
+	require.Equal(t, content(t, healthy), content(t, dev))
+	for e := range dev.Extents(0, dev.Size()) {
+		require.NotContains(t, []block.State{block.Data, block.Zero}, e.State)
+	}
 }
 
 // flipIn turns a bit of what an input reads at a byte, on those legs of a raid1 on the way.

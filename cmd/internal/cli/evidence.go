@@ -39,7 +39,7 @@ func (f *evidenceFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.without, "without", nil, "leave out the PV or the source that `UUID|SOURCE` names")
 	fs.StringArrayVar(&f.backups, "backup", nil, "use an lvm2 backup or archive `FILE` as evidence")
 	fs.StringArrayVar(&f.maps, "map", nil, "a source and its ddrescue mapfile: `SOURCE=MAPFILE`")
-	fs.StringVar(&f.thin, "thin", activate.ThinModes[0], "how thin pools are read: `auto|salvage|guess`; salvage looks at all of their metadata, guess also uses leaves with wrong checksums")
+	fs.StringVar(&f.thin, "thin", activate.ThinModes[0], "how thin pools are read: `auto|salvage|guess`; salvage looks at all of their metadata, and where earlier versions of the VG had it, guess also uses leaves with wrong checksums")
 	fs.StringVar(&f.caseDir, "case", "", "use what lvrescue carve has found: the case `DIR`; without SOURCE its sources")
 }
 
@@ -78,6 +78,9 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 	maps, err := parseMaps(f.maps)
 	if err != nil {
 		return nil, err
+	}
+	if f.thin != "" && f.thin != activate.ThinModes[0] {
+		history = true // for where the metadata of pools was
 	}
 	opt := scan.Options{Backups: f.backups, History: history, Maps: maps}
 	var found *carve.Case

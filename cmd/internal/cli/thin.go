@@ -103,7 +103,7 @@ func runThin(ctx context.Context, a *app, o *thinOptions, args []string, show fu
 	if err != nil {
 		return usagef("lvrescue lvs lists the LVs", "%w", err)
 	}
-	g, err := a.gather(ctx, &o.evidenceFlags, args[1:], o.at != "")
+	g, err := a.gather(ctx, &o.evidenceFlags, args[1:], true)
 	if err != nil {
 		return err
 	}
