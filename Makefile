@@ -15,8 +15,8 @@ build:
 # All tests, those in the VM included: the lab is set up first. The race detector then sees
 # all but those that only drive the VM, and the longest comparisons.
 test: lab
-	$(GO) test -timeout 20m ./...
-	$(GO) test -race -short -timeout 20m $$($(GO) list ./... | grep -v -e /fixtures/lab -e /fixtures/vmtest)
+	$(GO) test -timeout 30m ./...
+	$(GO) test -race -short -timeout 30m $$($(GO) list ./... | grep -v -e /fixtures/lab -e /fixtures/vmtest)
 
 lab:
 	bash $(LAB)
