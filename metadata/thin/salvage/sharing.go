@@ -67,11 +67,17 @@ func (p *Pool) conflicts(dataBlocks uint64, leaves bits, more func(Conflict) boo
 // shared finds out of a block of the data why what is mapped to it is doubtful, and says ""
 // when it is not; nil: none is. Where one of two claims is doubtful anyway, the other is not.
 func (p *Pool) shared() func(data uint64) string {
-	blocks, limit := map[uint64]bool{}, uint64(maxWindows*sharingWindow)
+	blocks, leaves, end := map[uint64]bool{}, p.sure(), uint64(0)
+	p.eachLeafOf(leaves, func(n *btree.Node) {
+		for i := range n.Entries {
+			data, _ := thin.Mapping(n.Uint64(i))
+			end = max(end, data+1)
+		}
+	})
 	if p.SuperErr == nil && p.DataBlocks > 0 {
-		limit = min(limit, p.DataBlocks)
+		end = min(end, p.DataBlocks)
 	}
-	p.conflicts(limit, p.sure(), func(c Conflict) bool {
+	p.conflicts(end, leaves, func(c Conflict) bool {
 		blocks[c.Data] = true
 		return len(blocks) < maxTwice
 	})
