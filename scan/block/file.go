@@ -24,8 +24,8 @@ type File struct {
 	id    Identity
 	holes bool // regular file, so that the filesystem may tell of holes
 	stamp string
-	data  atomic.Pointer[Extent] // the run of data found last, see next
-	hole  atomic.Pointer[hole]   // and the hole
+	data  dataRuns
+	hole  atomic.Pointer[hole] // the hole found last, see next
 
 	refused atomic.Bool // the medium has refused a read
 	direct  func() *os.File
@@ -189,11 +189,11 @@ func (f *File) Extents(off, n int64) iter.Seq[Extent] {
 }
 
 // next is the extent of [lo, hi) that starts at lo. When the filesystem does not tell,
-// everything is data. A run of data is asked for once, since some filesystems walk it page by
-// page; holes are asked for every time, since they may have been filled.
+// everything is data. A run of data is asked for once; holes are asked for every time, since
+// they may have been filled.
 func (f *File) next(lo, hi int64) Extent {
-	if run := f.data.Load(); run != nil && run.Off <= lo && lo < run.End() {
-		return Extent{Off: lo, Len: min(run.End(), hi) - lo}
+	if end, ok := f.data.at(lo); ok {
+		return Extent{Off: lo, Len: min(end, hi) - lo}
 	}
 	if h := f.hole.Load(); h != nil && h.Off <= lo && lo < h.End() && time.Since(h.asked) < holeLasts {
 		return Extent{Off: lo, Len: min(h.End(), hi) - lo, State: Zero}
@@ -213,7 +213,7 @@ func (f *File) next(lo, hi int64) Extent {
 	if err != nil || hole <= lo {
 		hole = hi
 	}
-	f.data.Store(&Extent{Off: lo, Len: hole - lo})
+	f.data.add(lo, hole)
 	return Extent{Off: lo, Len: min(hole, hi) - lo}
 }
 
