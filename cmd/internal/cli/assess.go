@@ -115,17 +115,19 @@ func assessVG(vg *rebuild.VG, hidden bool) []*assessed {
 		}
 	}
 	list := make([]*assessed, len(lvs))
-	var places atomic.Int64
+	var places, next atomic.Int64
 	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, lv := range lvs {
+	for range runtime.GOMAXPROCS(0) { // not one for each LV, which would have 10,000 stacks grow
 		g.Go(block.Guarded(func() error {
-			s := assess(vg, lv)
-			if s.plan != nil && places.Add(int64(s.plan.Places)) > maxPlaces {
-				*s = assessed{vg: vg, lv: lv, totals: &block.Totals{}, health: volume.Lost, segments: lv.Segments,
-					err: fmt.Errorf("the VG's LVs lie on more than %d places: only LVs that are named one by one are read", maxPlaces)}
+			for i := next.Add(1) - 1; i < int64(len(lvs)); i = next.Add(1) - 1 {
+				lv := lvs[i]
+				s := assess(vg, lv)
+				if s.plan != nil && places.Add(int64(s.plan.Places)) > maxPlaces {
+					*s = assessed{vg: vg, lv: lv, totals: &block.Totals{}, health: volume.Lost, segments: lv.Segments,
+						err: fmt.Errorf("the VG's LVs lie on more than %d places: only LVs that are named one by one are read", maxPlaces)}
+				}
+				list[i] = s.show(shown)
 			}
-			list[i] = s.show(shown)
 			return nil
 		}))
 	}

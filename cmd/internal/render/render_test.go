@@ -63,6 +63,7 @@ func TestPrintable(t *testing.T) {
 func TestWrap(t *testing.T) {
 	require.Equal(t, []string{"one two", "three"}, Wrap("one two  three", 8))
 	require.Equal(t, []string{"abcdef", "ghij k"}, Wrap("abcdefghij k", 6))
+	require.Equal(t, []string{"abcdef\u0301", "gh"}, Wrap("abcdef\u0301gh", 6), "an accent stays with its letter")
 	require.Equal(t, []string{""}, Wrap("", 6))
 
 	hostile := strings.Repeat("a\u0301", 1<<20)

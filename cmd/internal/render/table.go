@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/mattn/go-runewidth"
 )
@@ -100,10 +99,8 @@ func (t *Table) line(w *bufio.Writer, widths []int, cells []string) {
 
 // columns is the width of a text on a terminal.
 func columns(s string) int {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return runewidth.StringWidth(s)
-		}
+	if printableASCII(s) {
+		return len(s)
 	}
-	return len(s)
+	return runewidth.StringWidth(s)
 }

@@ -41,6 +41,9 @@ func fit(columns int) int {
 // Printable returns s with everything that could move the cursor or hide text (control
 // characters, line breaks, bidirectional overrides, invalid UTF-8) as Go escapes.
 func Printable(s string) string {
+	if printableASCII(s) {
+		return s
+	}
 	clean := func(r rune) bool { return r != unicode.ReplacementChar && unicode.IsPrint(r) }
 	if strings.IndexFunc(s, func(r rune) bool { return !clean(r) }) < 0 {
 		return s
@@ -60,6 +63,17 @@ func Printable(s string) string {
 	return b.String()
 }
 
+// printableASCII tells whether s is of nothing but printable ASCII, as nearly all texts are: it
+// is then as wide as it is long.
+func printableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 // Wrap breaks printable text into lines of at most width columns, at spaces where it can.
 func Wrap(s string, width int) []string {
 	if s == "" {
@@ -69,7 +83,7 @@ func Wrap(s string, width int) []string {
 	line, used := "", 0
 	flush := func() { lines, line, used = append(lines, line), "", 0 }
 	for _, word := range strings.Fields(Printable(s)) {
-		w := runewidth.StringWidth(word)
+		w := columns(word)
 		if used > 0 && used+1+w > width {
 			flush()
 		}
@@ -81,7 +95,7 @@ func Wrap(s string, width int) []string {
 			line = head
 			flush()
 			word = word[len(head):]
-			w -= runewidth.StringWidth(head)
+			w -= columns(head)
 		}
 		if used > 0 {
 			line, used = line+" ", used+1
@@ -97,6 +111,9 @@ func Wrap(s string, width int) []string {
 // headOf is the start of a word that fits into width columns. It looks at no more of the word
 // than it needs: words may have megabytes.
 func headOf(word string, width int) string {
+	if width > 0 && len(word) > width && printableASCII(word[:width+1]) { // no character goes on behind it
+		return word[:width]
+	}
 	most := min(len(word), 16*width)
 	for most < len(word) && !utf8.RuneStart(word[most]) {
 		most--
