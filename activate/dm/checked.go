@@ -1,10 +1,10 @@
 package dm
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/lvrescue/lvrescue/activate"
+	"github.com/lvrescue/lvrescue/metadata/vdo"
 )
 
 // integrity has the kernel check n bytes against their checksums, and replay the journal if
@@ -60,13 +60,57 @@ func (c *compiler) metaFence(v *activate.Volume) (*Device, error) {
 	return c.fence(meta)
 }
 
-// errUnproven refuses what no test has held against a real kernel.
-var errUnproven = errors.New("it is not proven in the kernel yet")
-
-// vdo gives what cannot be read of a VDO pool.
-func (c *compiler) vdo(t activate.VDO, n int64) (runs, error) {
-	if t.Volume == nil {
+// vdo has the kernel read n bytes of a VDO pool, from off of the segment on. The kernel opens
+// a pool for writing only, and replays its journal: into a fence.
+func (c *compiler) vdo(t activate.VDO, off, n int64) (runs, error) {
+	v := t.Volume
+	if v == nil {
 		return lose(n), nil
 	}
-	return nil, errUnproven
+	if t.Doubt != "" {
+		return nil, fmt.Errorf("%s: the kernel would repair it before it reads", t.Doubt)
+	}
+	d := c.vdos[t.Data.Volume]
+	if d == nil {
+		var err error
+		if d, err = c.vdoPool(t); err != nil {
+			return nil, err
+		}
+		c.vdos[t.Data.Volume] = d
+	}
+	return runs{{n: n, on: d, off: t.Off + off, doubt: d.doubt}}, nil
+}
+
+// Parameters of a VDO device that are about memory alone: blocks of the block map that are
+// cached, and how many block map changes may go by before one is written.
+const (
+	vdoCache = "32768"
+	vdoEra   = "16380"
+)
+
+// vdoPool makes the virtual device of a VDO pool.
+func (c *compiler) vdoPool(t activate.VDO) (*Device, error) {
+	v := t.Volume
+	size := v.Offset(v.PhysicalBlocks) // what the pool uses of its data LV
+	if size > t.DataSize {
+		return nil, fmt.Errorf("the VDO pool has %d bytes by its own super block, its data LV only %d", size, t.DataSize)
+	}
+	data, err := c.input(t.Data, 0, size)
+	if err != nil {
+		return nil, err
+	}
+	if lost := data.lost(); lost > 0 {
+		return nil, fmt.Errorf("%d bytes of the VDO pool's data are lost, and the kernel needs all of them", lost)
+	}
+	fence, err := c.fence(data)
+	if err != nil {
+		return nil, err
+	}
+	return c.add("vdo", &Device{Size: v.Size(), Writable: true, Table: []Target{{
+		Len: sectors(v.Size()), Type: "vdo",
+		Args: []Arg{
+			word("V4"), {On: fence}, number(int64(v.PhysicalBlocks)), number(vdo.BlockSize), word(vdoCache), word(vdoEra),
+			word("deduplication"), word("off"), // which is for writing alone
+		},
+	}}}), nil
 }

@@ -28,7 +28,7 @@ func Compile(p *activate.Plan, opt Options, sources Sources) (*Stack, error) {
 	c := &compiler{
 		stack: &Stack{VG: vg.Name, LV: lv.Name}, opt: opt, sources: sources,
 		name: opt.Name, uuid: UUIDPrefix + ident(vg.ID, vg.Name) + ident(lv.ID, lv.Name),
-		made: map[*activate.Volume]*Device{}, count: map[string]int{},
+		made: map[*activate.Volume]*Device{}, vdos: map[*activate.Volume]*Device{}, count: map[string]int{},
 	}
 	if c.name == "" {
 		c.name = DeviceName(vg.Name, lv.Name)
@@ -64,9 +64,10 @@ type compiler struct {
 	name, uuid string
 
 	made    map[*activate.Volume]*Device
-	scratch *Scratch       // of all fences
-	count   map[string]int // devices by the kind that their suffix names
-	lines   int            // in all tables
+	vdos    map[*activate.Volume]*Device // of VDO pools, by their data
+	scratch *Scratch                     // of all fences
+	count   map[string]int               // devices by the kind that their suffix names
+	lines   int                          // in all tables
 }
 
 // table is the table of a whole volume.
@@ -189,7 +190,7 @@ func (c *compiler) segment(v *activate.Volume, s activate.Segment, off, n int64)
 	case activate.Writecache:
 		return c.writecache(t, off, n)
 	case activate.VDO:
-		return c.vdo(t, n)
+		return c.vdo(t, off, n)
 	}
 	if !ownTarget(s.Target) {
 		return nil, fmt.Errorf("%s has no counterpart", s.Target)

@@ -21,10 +21,6 @@ var notInKernel = func() map[string]string {
 		"a reshape is under way":    "raid-reshape/vgh: chunk5 chunk6 chunk10 layout5 narrower wider",
 		"do not stand side by side": "raid10-layouts/vgx: far farnear offset far6 offset6 far3 offset3 near5 far5 offset5 three5",
 		"stand side by side":        "raid10-layouts/vgy: ynear5 yfar5 yoffset5",
-		"not proven":                "vdo-clean/vgv: v1",
-		"not proven in":             "vdo-clean/vgw: moved",
-		"not proven in the":         "vdo-crash/vgv: v1",
-		"not proven in the kernel":  "vdo-crash/vgw: v2",
 	} {
 		vg, names, _ := strings.Cut(lvs, ": ")
 		for name := range strings.FieldsSeq(names) {

@@ -69,6 +69,29 @@ func TestGuestCorpora(t *testing.T) {
 	nothingLeft(t)
 }
 
+// TestGuestVDO activates VDO pools, of which some have a recovery journal to replay. User
+// space reads what LVM's own devices gave, which tests of activate hold against their hashes.
+func TestGuestVDO(t *testing.T) {
+	for name, lvs := range map[string][]string{"vdo-crash": {"v1", "v2"}, "vdo-clean": {"moved"}} {
+		c := fixtures.Open(t, name)
+		before := sums(t, c.Paths())
+		h := opened(t)
+		for _, p := range plans(t, c.Paths(), nil) {
+			if !slices.Contains(lvs, p.plan.LV.Name) {
+				continue
+			}
+			t.Run(name+"/"+p.plan.LV.Name, func(t *testing.T) {
+				s, why := compiled(t, p.plan)
+				require.Empty(t, why)
+				check(t, h, s, p.dev)
+			})
+		}
+		require.NoError(t, h.Close())
+		require.Equal(t, before, sums(t, c.Paths()), "sources must not change")
+	}
+	nothingLeft(t)
+}
+
 // opened is a Host that the test closes.
 func opened(t *testing.T) *Host {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -128,4 +129,36 @@ func TestTablesAreLVMs(t *testing.T) {
 	}
 	t.Log(same)
 	require.Greater(t, same, 500)
+}
+
+// TestVDOTablesAreLVMs compares what both say of VDO pools: how large they are, and how large
+// their data. A pool of which data is lost is refused.
+func TestVDOTablesAreLVMs(t *testing.T) {
+	pools := map[string]string{"vgv/v1": "vgv-vp-vpool", "vgw/v2": "vgw-vp2-vpool", "vgw/moved": "vgw-vp2-vpool"}
+	seen := 0
+	for _, name := range []string{"vdo-clean", "vdo-crash"} {
+		c := fixtures.Open(t, name)
+		for _, p := range plans(t, c.Paths(), nil) {
+			pool := pools[shownName(p.plan)]
+			if pool == "" { // the pool by its own name, which reads as its data
+				continue
+			}
+			theirs := strings.Fields(lvmTables(t, c)[pool])
+			s, why := compiled(t, p.plan)
+			require.Empty(t, why)
+			i := slices.IndexFunc(s.Devices, func(d *Device) bool { return strings.HasSuffix(d.Name, "-vdo0") })
+			ours := strings.Fields(s.Devices[i].Table[0].text(func(n Node) string { return n.(*Device).Name }))
+			require.Equal(t, append([]string{"0", theirs[1], "vdo", "V4", s.Top().Name + "-fence0"}, append(theirs[5:9], "deduplication", "off")...), ours)
+			seen++
+		}
+		paths := c.Paths()
+		require.NoError(t, os.WriteFile(paths[0]+".map", []byte("0 + 1\n0 3000000 +\n3000000 4096 -\n3004096 6000000000 +\n"), 0o600))
+		for _, p := range plans(t, paths, map[string]string{paths[0]: paths[0] + ".map"}) {
+			if shownName(p.plan) == "vgv/v1" {
+				_, why := compiled(t, p.plan)
+				require.Contains(t, why, "of the VDO pool's data are lost")
+			}
+		}
+	}
+	require.Equal(t, 4, seen)
 }
