@@ -23,6 +23,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/metadata/signs"
@@ -279,12 +280,5 @@ func (c *count) String() string {
 		parts = append(parts, fmt.Sprintf("%d of kind %s", n, name))
 	}
 	slices.Sort(parts)
-	s := ""
-	for i, p := range parts {
-		if i > 0 {
-			s += ", "
-		}
-		s += p
-	}
-	return s
+	return strings.Join(parts, ", ")
 }
