@@ -38,32 +38,8 @@ func (g *Group) Ancestry() []Kinship {
 // kin tells what a VG has from another.
 func (g *Group) kin(o *Group) (Kinship, bool) {
 	mine, theirs := g.members(), o.members()
-	var lvs []string
-	var at *Version // with the first LV that came from the other
-	for id, m := range mine.lvs {
-		t, shared := theirs.lvs[id]
-		if !shared || !earlier(t.first, m.first) {
-			continue
-		}
-		lvs = append(lvs, m.name)
-		if at == nil || compareTime(m.first, at) < 0 {
-			at = m.first
-		}
-	}
-	var pvs []string
-	var pvAt *Version
-	for id, m := range mine.pvs {
-		t, shared := theirs.pvs[id]
-		if !shared || !earlier(t.first, m.first) {
-			continue
-		}
-		pvs = append(pvs, m.name)
-		if pvAt == nil || compareTime(m.first, pvAt) < 0 {
-			pvAt = m.first
-		}
-	}
-	slices.Sort(lvs)
-	slices.Sort(pvs)
+	lvs, at := inherited(mine.lvs, theirs.lvs)
+	pvs, pvAt := inherited(mine.pvs, theirs.pvs)
 	what := strings.TrimPrefix(named(", LV", lvs)+named(", PV", pvs), ", ")
 	name := o.Name()
 	switch {
@@ -77,6 +53,23 @@ func (g *Group) kin(o *Group) (Kinship, bool) {
 		return Kinship{"pvs-from", o, fmt.Sprintf("has from VG %s (%s), by seqno %d: %s", name, o.ID, pvAt.Meta.Seqno, what)}, true
 	}
 	return Kinship{}, false
+}
+
+// inherited lists, sorted, what a VG has that another had before, and the version with the
+// first of it.
+func inherited(mine, theirs map[metadata.ID]member) (names []string, at *Version) {
+	for id, m := range mine {
+		t, shared := theirs[id]
+		if !shared || !earlier(t.first, m.first) {
+			continue
+		}
+		names = append(names, m.name)
+		if at == nil || compareTime(m.first, at) < 0 {
+			at = m.first
+		}
+	}
+	slices.Sort(names)
+	return names, at
 }
 
 // named lists names behind a noun; a few of them, if there are many.
