@@ -47,6 +47,10 @@ func newMemory(limit int) *memory { return &memory{limit, limit} }
 // Memory is about how many bytes the text, and all that was made of it, takes.
 func (m *memory) Memory() int { return m.limit - m.left }
 
+// MostMemory is more than [Text.Memory] can be of a text of so many bytes: three of them are
+// enough for a section that becomes an LV.
+func MostMemory(size int) int { return size * (1 + (nodeMemory+lvMemory+2)/3) }
+
 // take takes n bytes and reports whether they were there.
 func (m *memory) take(n int) bool {
 	m.left -= n

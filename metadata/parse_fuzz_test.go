@@ -79,6 +79,7 @@ func FuzzParseTolerant(f *testing.F) {
 			require.NotEmpty(t, damage.Damages)
 			require.LessOrEqual(t, len(damage.Damages), maxDamages)
 		}
+		require.LessOrEqual(t, vg.Text.Memory(), MostMemory(len(raw)))
 		Check(vg)
 		for _, o := range Overlaps(vg) {
 			require.Positive(t, o.Count)

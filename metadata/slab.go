@@ -8,7 +8,7 @@ type slab[T any] struct {
 }
 
 const (
-	slabMin = 32
+	slabMin = 4
 	slabMax = 4096
 )
 

@@ -9,11 +9,16 @@ package rebuild
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 // Options are the user's own decisions.
@@ -83,7 +88,9 @@ func Build(ev *scan.Evidence, opt Options) (*Result, error) {
 	versions := map[*scan.Content]*Version{}
 	var lost []*scan.Copy
 	pvs := slices.Concat(placed, ev.PVs)
-	parse(ev.Copies)
+	if err := parse(ev.Copies); err != nil {
+		return nil, err
+	}
 	for _, c := range ev.Copies {
 		v := versions[c.Content]
 		if v == nil {
@@ -143,23 +150,60 @@ func (r *Result) index(pvs []*scan.PV) {
 }
 
 // parse parses the texts, within the memory that one may take: committed ones first, and
-// short ones, so that a hostile text does not keep others from being read.
-func parse(copies []*scan.Copy) {
+// short ones, so that a hostile text does not keep others from being read. Those that have
+// memory enough together, whatever is in them, are parsed side by side.
+func parse(copies []*scan.Copy) error {
+	texts := distinctTexts(copies)
+	for left := metadata.MaxMemory; len(texts) > 0; {
+		n, most := 0, 0
+		for n < len(texts) && (n == 0 || most+metadata.MostMemory(len(texts[n].Raw)) <= left) {
+			most += metadata.MostMemory(len(texts[n].Raw))
+			n++
+		}
+		if err := parseAll(texts[:n], left); err != nil {
+			return err
+		}
+		for _, c := range texts[:n] {
+			if vg, _ := c.VG(); vg != nil {
+				left -= vg.Text.Memory()
+			}
+		}
+		texts = texts[n:]
+	}
+	return nil
+}
+
+// distinctTexts gives each text once, those that are to be parsed first in front.
+func distinctTexts(copies []*scan.Copy) []*scan.Content {
 	order := slices.Clone(copies)
 	slices.SortStableFunc(order, func(a, b *scan.Copy) int {
 		return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(len(a.Content.Raw), len(b.Content.Raw)))
 	})
-	left := metadata.MaxMemory
+	var texts []*scan.Content
 	seen := map[*scan.Content]bool{}
 	for _, c := range order {
-		if seen[c.Content] {
-			continue
-		}
-		seen[c.Content] = true
-		if vg, _ := c.Content.VGWithin(left); vg != nil {
-			left -= vg.Text.Memory()
+		if !seen[c.Content] {
+			seen[c.Content] = true
+			texts = append(texts, c.Content)
 		}
 	}
+	return texts
+}
+
+// parseAll parses texts on all cores, each with so many bytes of memory. The error is a
+// *[block.Fault].
+func parseAll(texts []*scan.Content, memory int) error {
+	var next atomic.Int64
+	var g errgroup.Group
+	for range min(runtime.GOMAXPROCS(0), len(texts)) {
+		g.Go(block.Guarded(func() error {
+			for i := next.Add(1) - 1; i < int64(len(texts)); i = next.Add(1) - 1 {
+				texts[i].VGWithin(memory)
+			}
+			return nil
+		}))
+	}
+	return g.Wait()
 }
 
 // unusable reports a text of which not even the VG's name and UUID can be read.

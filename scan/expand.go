@@ -15,8 +15,8 @@ import (
 const sysBlock = "/sys/class/block"
 
 // expand turns arguments into the paths of sources, in order, each once however often it
-// is named.
-func (ev *Evidence) expand(args []string) ([]string, error) {
+// is named. It notes in listed what is in the directories among them.
+func (ev *Evidence) expand(args []string, listed listings) ([]string, error) {
 	if len(args) == 0 {
 		return blockDevices(sysBlock)
 	}
@@ -35,7 +35,7 @@ func (ev *Evidence) expand(args []string) ([]string, error) {
 		case err != nil:
 			paths = append(paths, arg) // opening it will tell
 		case info.IsDir():
-			ev.expandDir(arg, add)
+			ev.expandDir(arg, listed, add)
 		default:
 			add(arg, info)
 		}
@@ -44,10 +44,12 @@ func (ev *Evidence) expand(args []string) ([]string, error) {
 }
 
 // expandDir adds what may be an image in a directory, not in those below.
-func (ev *Evidence) expandDir(dir string, add func(string, os.FileInfo)) {
+func (ev *Evidence) expandDir(dir string, listed listings, add func(string, os.FileInfo)) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		ev.find(Error, "directory-unreadable", dir, -1, "cannot be read in full: %v", err)
+	} else {
+		listed.add(dir, entries)
 	}
 	n := 0
 	for _, e := range entries {

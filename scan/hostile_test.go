@@ -44,7 +44,7 @@ func (m memory) Extents(off, n int64) iter.Seq[block.Extent] {
 // scanDevice scans a device that is no file.
 func scanDevice(t testing.TB, dev block.Device, history bool) *sourceScan {
 	t.Helper()
-	s := newSourceScan("memory", &interner{}, Options{History: history})
+	s := newSourceScan("memory", nil, &interner{}, Options{History: history})
 	s.src.Dev = dev
 	require.NoError(t, s.scan(context.Background()))
 	return s

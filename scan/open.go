@@ -63,6 +63,9 @@ func (s *sourceScan) applyMap(file *block.File) error {
 		return nil
 	}
 	for _, path := range mapsBeside(s.src.Name) {
+		if !s.listed.mayHold(path) {
+			continue
+		}
 		m, err := block.ReadMapfile(path)
 		switch {
 		case err == nil:
@@ -98,4 +101,22 @@ func mapsBeside(source string) []string {
 		}
 	}
 	return paths
+}
+
+// listings are the names in directories that have been listed, in lower case, as filesystems
+// may not mind case. Thousands of images in one need not ask for six mapfiles each then.
+type listings map[string]map[string]bool
+
+func (l listings) add(dir string, entries []fs.DirEntry) {
+	names := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		names[strings.ToLower(e.Name())] = true
+	}
+	l[filepath.Clean(dir)] = names
+}
+
+// mayHold tells whether there may be a file of that path.
+func (l listings) mayHold(path string) bool {
+	names, ok := l[filepath.Dir(path)]
+	return !ok || names[strings.ToLower(filepath.Base(path))]
 }

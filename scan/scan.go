@@ -42,7 +42,8 @@ type Place struct {
 // Progress is told of each source that is done, by one goroutine at a time.
 func Run(ctx context.Context, args []string, opts Options) (*Evidence, error) {
 	ev := &Evidence{}
-	paths, err := ev.expand(args)
+	listed := listings{}
+	paths, err := ev.expand(args, listed)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func Run(ctx context.Context, args []string, opts Options) (*Evidence, error) {
 	texts := &interner{}
 	scans := make([]*sourceScan, len(paths))
 	for i, path := range paths {
-		scans[i] = newSourceScan(path, texts, opts)
+		scans[i] = newSourceScan(path, listed, texts, opts)
 		ev.Sources = append(ev.Sources, scans[i].src)
 	}
 	if err := runAll(ctx, scans, opts.Progress); err != nil {
@@ -84,22 +85,31 @@ func cleanMaps(maps map[string]string, paths []string) (map[string]string, error
 	return clean, nil
 }
 
-// runAll runs the scans side by side.
+// runAll runs the scans side by side, several to a core: disks wait more than they compute.
 func runAll(ctx context.Context, scans []*sourceScan, progress func(done, total int)) error {
 	var mu sync.Mutex
 	done := 0
-	g, running := errgroup.WithContext(ctx)
-	g.SetLimit(max(runtime.GOMAXPROCS(0), 4)) // disks wait more than they compute
+	tell := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		progress(done, len(scans))
+	}
+	next := make(chan *sourceScan, len(scans))
 	for _, s := range scans {
+		next <- s
+	}
+	close(next)
+	g, running := errgroup.WithContext(ctx)
+	for range min(max(runtime.GOMAXPROCS(0), 4), len(scans)) {
 		g.Go(block.Guarded(func() error {
-			if err := s.run(running); err != nil {
-				return err
-			}
-			if progress != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				done++
-				progress(done, len(scans))
+			for s := range next {
+				if err := s.run(running); err != nil {
+					return err
+				}
+				if progress != nil {
+					tell()
+				}
 			}
 			return nil
 		}))

@@ -15,6 +15,7 @@ import (
 type sourceScan struct {
 	src     *Source
 	maps    map[string]string // as in Options, by clean path
+	listed  listings
 	history bool
 	places  func(*Source) []Place
 	texts   *interner
@@ -30,8 +31,8 @@ type sourceScan struct {
 	textsLeft              bool  // some are left out
 }
 
-func newSourceScan(path string, texts *interner, opts Options) *sourceScan {
-	return &sourceScan{src: &Source{Name: path}, maps: opts.Maps, history: opts.History, places: opts.Places, texts: texts}
+func newSourceScan(path string, listed listings, texts *interner, opts Options) *sourceScan {
+	return &sourceScan{src: &Source{Name: path}, maps: opts.Maps, listed: listed, history: opts.History, places: opts.Places, texts: texts}
 }
 
 func (s *sourceScan) find(sev Severity, code string, offset int64, format string, args ...any) {
