@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	sampleCount = 64
+	sampleCount = 64   // about so many places, or twice that, or all where there are fewer
 	sampleSize  = 4096 // bytes of each leg
 )
 
@@ -29,20 +29,21 @@ func (a *array) judgeWithoutSuperblocks() {
 		a.doubt = none + ", and after a reshape it does not say where on the legs the data begins"
 		return
 	}
-	if err := a.sample(); err != nil {
+	n, err := a.sample()
+	if err != nil {
 		a.doubt = fmt.Sprintf("%s, and %v", none, err)
 		return
 	}
-	a.note(a.lv, false, "%s; parity or copies of %d samples fit, lvrescue verify compares all", none, sampleCount)
+	a.note(a.lv, false, "%s; parity or copies fit in all %d samples that were looked at, lvrescue verify compares all", none, n)
 }
 
-// sample looks whether parity or copies fit in some rows spread over the array. nil means
+// sample looks whether parity or copies fit in n places spread over the array. No error means
 // that they do, and that not all of them were zeros.
-func (a *array) sample() error {
+func (a *array) sample() (n int, err error) {
 	legs := make([]block.Device, len(a.order))
 	for i, l := range a.order {
 		if !l.trusted() {
-			return fmt.Errorf("without leg %d nothing can confirm it", i)
+			return 0, fmt.Errorf("without leg %d nothing can confirm it", i)
 		}
 		legs[i] = a.open(l.image)
 	}
@@ -61,45 +62,47 @@ func (a *array) sample() error {
 	}
 	zeros := true
 	for row := int64(0); row < rows; row += max(rows/sampleCount, 1) {
+		n++
 		for i, leg := range legs {
 			if n, err := leg.ReadAt(chunks[i], row*chunk); n < len(chunks[i]) {
-				return fmt.Errorf("leg %d cannot be read to confirm it: %w", i, err)
+				return 0, fmt.Errorf("leg %d cannot be read to confirm it: %w", i, err)
 			}
 			zeros = zeros && allZero(chunks[i])
 		}
 		if !fits(a.layout, row, chunks) {
-			return fmt.Errorf("the legs do not fit together %d bytes behind their start", row*chunk)
+			return 0, fmt.Errorf("the legs do not fit together %d bytes behind their start", row*chunk)
 		}
 	}
 	if zeros {
-		return fmt.Errorf("the legs hold nothing but zeros to confirm it")
+		return 0, fmt.Errorf("the legs hold nothing but zeros to confirm it")
 	}
-	return nil
+	return n, nil
 }
 
 // sampleSpread is sample for a raid10 whose copies are spread.
-func (a *array) sampleSpread(legs []block.Device) error {
+func (a *array) sampleSpread(legs []block.Device) (n int, err error) {
 	layout, zeros := a.layout.Spread(a.size), true
 	for c := int64(0); c < layout.Chunks(); c += max(layout.Chunks()/sampleCount, 1) {
+		n++
 		var first []byte
 		for _, p := range layout.Places(c) {
 			b := make([]byte, min(sampleSize, a.layout.Chunk))
 			if n, err := legs[p.Device].ReadAt(b, p.Off); n < len(b) {
-				return fmt.Errorf("leg %d cannot be read to confirm it: %w", p.Device, err)
+				return 0, fmt.Errorf("leg %d cannot be read to confirm it: %w", p.Device, err)
 			}
 			if first == nil {
 				first = b
 			}
 			if !bytes.Equal(first, b) {
-				return fmt.Errorf("the copies of chunk %d are not the same", c)
+				return 0, fmt.Errorf("the copies of chunk %d are not the same", c)
 			}
 			zeros = zeros && allZero(b)
 		}
 	}
 	if zeros {
-		return fmt.Errorf("the legs hold nothing but zeros to confirm it")
+		return 0, fmt.Errorf("the legs hold nothing but zeros to confirm it")
 	}
-	return nil
+	return n, nil
 }
 
 // alike tells whether samples of a leg of raid1 are those of the freshest, where both can be

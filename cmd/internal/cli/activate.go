@@ -187,7 +187,7 @@ func (r *activation) one(s *assessed) error {
 	}
 	row := activeRow{
 		Device: "/dev/mapper/" + stack.Top().Name, Full: s.name(), UUID: stack.Top().UUID, Size: stack.Top().Size,
-		Health: string(s.health), Reasons: list(append(r.app.causes(s.totals), s.gone()...)), Sources: []string{},
+		Health: string(s.health), Reasons: list(append(r.app.causes(s.totals), s.gone(s.totals.Causes())...)), Sources: []string{},
 	}
 	needs, _ := domain.OfLVs(s.plan)
 	for _, n := range needs {

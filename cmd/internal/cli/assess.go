@@ -65,17 +65,21 @@ func (s *assessed) reason(a *app) string {
 	if s.err != nil {
 		return s.err.Error()
 	}
-	return strings.Join(slices.Concat(a.causes(s.totals), s.gone()), "; ")
+	return strings.Join(slices.Concat(a.causes(s.totals), s.gone(s.totals.Causes())), "; ")
 }
 
-// gone lists the decisions that cost the LV its redundancy.
-func (s *assessed) gone() []string {
+// gone lists the decisions that cost the LV its redundancy, but for those that the causes of
+// what is lost or doubtful tell already.
+func (s *assessed) gone(causes []block.Cause) []string {
 	var texts []string
 	for _, n := range s.plan.Notes {
+		_, why, _ := strings.Cut(n.Text, ": ") // behind "leg 1: "
+		told := why != "" && slices.ContainsFunc(causes, func(c block.Cause) bool { return strings.Contains(c.Why, why) })
 		switch {
-		case n.Degraded && n.LV == s.lv.Name:
+		case !n.Degraded || told:
+		case n.LV == s.lv.Name:
 			texts = append(texts, n.Text)
-		case n.Degraded:
+		default:
 			texts = append(texts, n.LV+": "+n.Text)
 		}
 	}

@@ -179,7 +179,7 @@ func (a *app) printExport(s *assessed, sum *export.Summary) {
 		}
 		fmt.Fprintln(a.out, render.Paragraph("  "+mark+" ", fmt.Sprintf("%s in %s: %s", a.size(c.Bytes), count(c.Ranges, "range"), c.Why)))
 	}
-	for _, text := range s.gone() {
+	for _, text := range s.gone(causes) {
 		fmt.Fprintln(a.out, render.Paragraph("  ! ", text))
 	}
 	if sum.Map != "" {

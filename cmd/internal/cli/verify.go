@@ -128,7 +128,7 @@ func (a *app) verify(ctx context.Context, s *assessed) (verifyRow, error) {
 }
 
 func (a *app) printVerify(s *assessed, row verifyRow) error {
-	for _, why := range s.gone() {
+	for _, why := range s.gone(nil) {
 		fmt.Fprintln(a.out, render.Printable(why))
 	}
 	fmt.Fprintf(a.out, "%s: %s of its legs compared, %s disagree, %s could not be compared.\n",
