@@ -73,17 +73,13 @@ func (g *gathered) proposals(vg *rebuild.VG) []scan.Finding {
 func undecided(vg *rebuild.VG, alike []*match.Candidate) scan.Finding {
 	const most = 8
 	var places []string
-	for _, c := range alike[:min(len(alike), most)] {
+	for _, c := range alike {
 		places = append(places, c.At.String())
 	}
-	if more := len(alike) - most; more > 0 {
-		places = append(places, fmt.Sprintf("%d more", more))
-	}
-	last := len(places) - 1
 	c := alike[0]
 	return scan.Finding{Severity: scan.Warning, Code: "pv-candidate", Offset: -1,
-		Text: fmt.Sprintf("PV %s of VG %s may be any of %s and %s, for the same reasons: %s; nothing tells which; --assume %s=SOURCE[@OFFSET] uses one",
-			c.PV.Key, vg.Meta.Name, strings.Join(places[:last], ", "), places[last], c.Why(), c.PV.ID)}
+		Text: fmt.Sprintf("PV %s of VG %s may be any of %s, for the same reasons: %s; nothing tells which; --assume %s=SOURCE[@OFFSET] uses one",
+			c.PV.Key, vg.Meta.Name, enumerate(places, most, "place"), c.Why(), c.PV.ID)}
 }
 
 // scannedVG is a VG with all its LVs assessed.
@@ -191,14 +187,9 @@ func (a *app) vgVerdict(vg scannedVG) string {
 			found++
 		}
 	}
-	const most = 3
 	byHealth := map[volume.Health]int{}
-	var lost []string
 	for _, s := range vg.lvs {
 		byHealth[s.health]++
-		if !s.whole() && len(lost) < most {
-			lost = append(lost, a.loss(s))
-		}
 	}
 	var lvs []string
 	for _, h := range []volume.Health{volume.Complete, volume.Degraded, volume.Doubt, volume.Partial, volume.Lost} {
@@ -218,25 +209,68 @@ func (a *app) vgVerdict(vg scannedVG) string {
 		name += " (" + vg.label + ")"
 	}
 	s := fmt.Sprintf("VG %s: %d of %s found; %s", name, found, count(len(vg.PVs), "PV"), strings.Join(lvs, ", "))
-	if more := len(vg.lvs) - byHealth[volume.Complete] - byHealth[volume.Degraded] - len(lost); more > 0 {
-		lost = append(lost, fmt.Sprintf("and so on for %s", count(more, "more LV")))
+	if lost := a.losses(vg.lvs); len(lost) > 0 {
+		s += ": " + strings.Join(lost, "; ")
 	}
-	if len(lost) == 0 {
-		return s + "."
+	return s + "."
+}
+
+// losses says what is lost or doubtful of LVs, and for which reasons: a few of each.
+func (a *app) losses(lvs []*assessed) []string {
+	const mostReasons, mostLVs = 3, 4
+	var reasons []string
+	of := map[string][]string{}
+	for _, s := range lvs {
+		if s.whole() {
+			continue
+		}
+		what, why := a.loss(s)
+		if of[why] == nil {
+			reasons = append(reasons, why)
+		}
+		of[why] = append(of[why], what)
 	}
-	return s + ": " + strings.Join(lost, "; ") + "."
+	var texts []string
+	more := 0
+	for i, why := range reasons {
+		if what := of[why]; i < mostReasons {
+			texts = append(texts, enumerate(what, mostLVs, "LV")+" "+why)
+		} else {
+			more += len(what)
+		}
+	}
+	if more > 0 {
+		texts = append(texts, fmt.Sprintf("and so on for %s", count(more, "more LV")))
+	}
+	return texts
+}
+
+// enumerate lists words, the last behind "and"; of many a few, and how many more there are.
+func enumerate(words []string, most int, noun string) string {
+	if more := len(words) - most; more > 0 {
+		words = append(words[:most:most], count(more, "more "+noun))
+	}
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
 // loss says how much of an LV is lost or doubtful, and the main reason.
-func (a *app) loss(s *assessed) string {
-	causes := s.totals.Causes()
+func (a *app) loss(s *assessed) (what, why string) {
+	n, state := s.totals.Bad, "lost"
 	switch {
 	case s.err != nil:
-		return fmt.Sprintf("%s cannot be read (%v)", s.name(), s.err)
-	case s.totals.Bad > 0:
-		return fmt.Sprintf("%s of %s of %s lost because %s", a.size(s.totals.Bad), a.size(s.totals.Size()), s.name(), because(causes))
+		return s.name(), fmt.Sprintf("cannot be read (%v)", s.err)
+	case n == 0:
+		n, state = s.totals.Doubtful, "doubtful"
 	}
-	return fmt.Sprintf("%s of %s of %s doubtful because %s", a.size(s.totals.Doubtful), a.size(s.totals.Size()), s.name(), because(causes))
+	part := "all"
+	if n < s.totals.Size() {
+		part = fmt.Sprintf("%s of %s", a.size(n), a.size(s.totals.Size()))
+	}
+	return part + " of " + s.name(), state + " because " + because(s.totals.Causes())
 }
 
 // because is the main reason, and how many more there are.
