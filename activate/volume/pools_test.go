@@ -169,20 +169,23 @@ func TestThinPoolThatLVM2Refuses(t *testing.T) {
 
 	target := p.Root.Segments[0].Target.(activate.Thin)
 	under(t, target.Metadata).change(t, 0, btree.BlockSize, func(b []byte) {
-		b[4] |= 1 // needs_check
-		binary.LittleEndian.PutUint32(b, btree.Sum(b, btree.ThinSuperblock))
-	})
-	p, dev = found(t, c, "vgw/kept")
-	require.Contains(t, notes(p), "marked it for a check")
-	require.Equal(t, Complete, Assess(p, block.Summarise(dev)))
-	requireHash(t, c.Golden["vgw/kept"].SHA256, dev)
-
-	under(t, target.Metadata).change(t, 0, btree.BlockSize, func(b []byte) {
 		binary.LittleEndian.PutUint32(b[336:], 256) // chunks of 128 KiB
 		binary.LittleEndian.PutUint32(b, btree.Sum(b, btree.ThinSuperblock))
 	})
 	_, dev = found(t, c, "vgw/kept")
 	require.Equal(t, Doubt, Judge(block.Summarise(dev)))
+}
+
+// TestPoolMarkedForCheck reads what the kernel has read after it had met an error in the
+// metadata, which is no reason to believe less of it.
+func TestPoolMarkedForCheck(t *testing.T) {
+	c := fixtures.Open(t, "needs-check")
+	for _, lv := range []string{"vgn/t1", "vgn/s1"} {
+		p, dev := found(t, c, lv)
+		require.Contains(t, notes(p), "tp: the kernel has met an error in the pool's metadata and marked it for a check")
+		require.Equal(t, Complete, Assess(p, block.Summarise(dev)))
+		requireHash(t, c.Golden[lv].SHA256, dev)
+	}
 }
 
 func TestThinWithoutAStripeOfThePoolsData(t *testing.T) {
