@@ -5,17 +5,6 @@ import (
 	"strings"
 )
 
-// segmentTypes are the types lvm2 knows (lib/metadata/segtype.h). Metadata has "striped"
-// for linear; "linear" is read too.
-var segmentTypes = set(
-	"linear", "striped", "zero", "error", "snapshot", "mirror",
-	"raid0", "raid0_meta", "raid1", "raid10", "raid10_near", "raid4",
-	"raid5", "raid5_n", "raid5_la", "raid5_ls", "raid5_ra", "raid5_rs",
-	"raid6", "raid6_n_6", "raid6_nc", "raid6_nr", "raid6_zr",
-	"raid6_ls_6", "raid6_rs_6", "raid6_la_6", "raid6_ra_6",
-	"thin-pool", "thin", "cache-pool", "cache", "writecache", "integrity", "vdo-pool", "vdo",
-)
-
 // typeFlags are the LV flags that lvm2 appends to a segment's type, so that versions that do
 // not know them leave the LV alone (lib/format_text/flags.c, SEGTYPE_FLAG).
 var typeFlags = set(
@@ -33,10 +22,6 @@ var (
 		"RESHAPE", "RESHAPE_DATA_OFFSET", "RESHAPE_DELTA_DISKS_PLUS", "RESHAPE_DELTA_DISKS_MINUS",
 		"REMOVE_AFTER_RESHAPE", "METADATA_FORMAT", "CROP_METADATA", "CACHE_USES_CACHEVOL")
 )
-
-// KnownSegmentType tells whether lvm2 has a segment type of that name, flags taken off. Of
-// other types only the extents are known, not where they lie.
-func KnownSegmentType(name string) bool { return segmentTypes[name] }
 
 // splitType takes the flags off a segment's type. If one is unknown the whole string is the
 // name of an unknown type (lib/format_text/import_vsn1.c).

@@ -2,11 +2,6 @@ package metadata
 
 import "strings"
 
-// exclusiveKeys are the fields that name an LV which belongs to one segment alone. Pools,
-// origins of snapshots and external origins serve many.
-var exclusiveKeys = set("mirror_log", "cow_store", "merging_store", "metadata", "pool", "data",
-	"writecache", "meta_dev", "cache_pool")
-
 // checkReferences looks at how LVs make up each other.
 func (c *checker) checkReferences() {
 	owners := make(map[string]string)
@@ -17,13 +12,13 @@ func (c *checker) checkReferences() {
 					c.own(owners, lv, s, a.Name)
 				}
 			}
-			for _, key := range referenceKeys[s.Type] {
-				name, ok := s.Node.String(key)
+			for _, ref := range kindOf(s.Type).references {
+				name, ok := s.Node.String(ref.key)
 				switch {
 				case !ok:
 				case c.lvs[name] == nil:
-					c.addSegment(lv, s, "unknown-lv", "there is no LV %s for %s", shorten(name), key)
-				case exclusiveKeys[key]:
+					c.addSegment(lv, s, "unknown-lv", "there is no LV %s for %s", shorten(name), ref.key)
+				case ref.alone:
 					c.own(owners, lv, s, name)
 				}
 			}

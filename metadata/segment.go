@@ -9,26 +9,6 @@ import (
 
 var errOneValue = errors.New("is a list, not a single value")
 
-// areaList tells for each segment type with areas which list holds them and which field
-// their number (lib/striped/striped.c, lib/mirror/mirrored.c, lib/raid/raid.c).
-type areaList struct{ list, count string }
-
-func areasOf(segType string) (areaList, bool) {
-	switch {
-	case segType == "striped" || segType == "linear":
-		return areaList{keyStripes, "stripe_count"}, true
-	case segType == "mirror":
-		return areaList{keyMirrors, "mirror_count"}, true
-	case segType == "raid0":
-		return areaList{keyRAID0LVs, "stripe_count"}, true
-	case segType == "raid0_meta":
-		return areaList{keyRAIDs, "stripe_count"}, true
-	case strings.HasPrefix(segType, "raid") && KnownSegmentType(segType):
-		return areaList{keyRAIDs, "device_count"}, true
-	}
-	return areaList{}, false
-}
-
 // isRMeta tells a RAID metadata LV by its name, as lvm2 does (lib/raid/raid.c).
 func isRMeta(name string) bool { return strings.Contains(name, "_rmeta_") }
 

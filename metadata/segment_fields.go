@@ -1,11 +1,9 @@
 package metadata
 
-import "slices"
-
 // Fields of segment types, in lvm2's order: text_export and text_import of lib/raid/raid.c,
 // lib/mirror/mirrored.c, lib/snapshot/snapshot.c, lib/thin/thin.c,
 // lib/cache_segtype/cache.c, lib/writecache/writecache.c, lib/integrity/integrity.c and
-// lib/vdo/vdo.c. The lists of areas and their counts are in segment.go.
+// lib/vdo/vdo.c. What else a type has is in segment_kinds.go.
 
 var raidFields = []field[RAID]{
 	{key: "data_copies", ref: func(r *RAID) any { return &r.DataCopies }, max: u32},
@@ -115,83 +113,4 @@ var vdoPoolFields = []field[VDOPool]{
 var vdoFields = []field[VDO]{
 	{key: "vdo_pool", ref: func(v *VDO) any { return &v.Pool }, need: true},
 	{key: "vdo_offset", ref: func(v *VDO) any { return &v.Offset }, need: true, max: u32},
-}
-
-// settingKeys are fields that only steer a running device. They are kept in the Node.
-var settingKeys = map[string][]string{
-	"writecache": {
-		"high_watermark", "low_watermark", "writeback_jobs", "autocommit_blocks",
-		"autocommit_time", "fua", "nofua", "max_age", "metadata_only", "pause_writeback",
-		"writecache_setting_key", "writecache_setting_val",
-	},
-	"integrity": {"journal_watermark", "commit_time", "bitmap_flush_interval", "allow_discards"},
-	"vdo-pool": {
-		"block_map_cache_size_mb", "block_map_era_length", "max_discard", "ack_threads",
-		"bio_threads", "bio_rotation", "cpu_threads", "hash_zone_threads", "logical_threads",
-		"physical_threads",
-	},
-}
-
-// typeKeys lists the fields that segments of a type may have.
-var typeKeys = func() map[string][]string {
-	keys := map[string][]string{
-		"mirror": tableKeys(mirrorFields), "snapshot": tableKeys(snapshotFields),
-		"thin-pool": tableKeys(thinPoolFields), "thin": tableKeys(thinFields),
-		"cache-pool": tableKeys(cachePoolFields), "cache": tableKeys(cacheFields),
-		"writecache": tableKeys(writecacheFields), "integrity": tableKeys(integrityFields),
-		"vdo-pool": tableKeys(vdoPoolFields), "vdo": tableKeys(vdoFields),
-	}
-	for name := range segmentTypes {
-		kind, hasAreas := areasOf(name)
-		if kind.list == keyRAIDs || kind.list == keyRAID0LVs {
-			keys[name] = tableKeys(raidFields)
-		}
-		if hasAreas {
-			keys[name] = append(keys[name], kind.list, kind.count, "stripe_size")
-		}
-		keys[name] = append(keys[name], tableKeys(segmentFields)...)
-		keys[name] = append(keys[name], settingKeys[name]...)
-	}
-	return keys
-}()
-
-func tableKeys[T any](table []field[T]) []string {
-	keys := make([]string, len(table))
-	for i := range table {
-		keys[i] = table[i].key
-	}
-	return keys
-}
-
-// knownField tells whether segments of a type have that field. Of an unknown type any may
-// be one.
-func knownField(segType, key string) bool {
-	return !KnownSegmentType(segType) || slices.Contains(typeKeys[segType], key)
-}
-
-// References lists the LVs, by name, that a segment's data comes from, areas apart, in the
-// order in which lvm2 writes them. Of a damaged text they need not exist.
-func (s *Segment) References() []string {
-	var names []string
-	for _, key := range referenceKeys[s.Type] {
-		if name, ok := s.Node.String(key); ok {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// referenceKeys are the fields that name an LV needed for reading. A thin LV's origin and
-// merge are not among them: they tell of descent, the pool holds the data.
-var referenceKeys = map[string][]string{
-	"mirror":     {"mirror_log"},
-	"snapshot":   {"origin", "cow_store", "merging_store"},
-	"thin-pool":  {"metadata", "pool"},
-	"thin":       {"thin_pool", "external_origin"},
-	"cache-pool": {"data", "metadata"},
-	"cache":      {"cache_pool", "origin"},
-	"writecache": {"writecache", "origin"},
-	"integrity":  {"origin", "meta_dev"},
-	"vdo-pool":   {"data"},
-	"vdo":        {"vdo_pool"},
 }
