@@ -6,6 +6,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -158,4 +159,31 @@ func BenchmarkSearch(b *testing.B) {
 			}
 		})
 	}
+}
+
+// FuzzTextSectors looks at sectors of text: the search, which passes over most by few of
+// their bytes, takes none for something else than all of their bytes say.
+func FuzzTextSectors(f *testing.F) {
+	backup := fixtures.Open(f, "linear").Files["backup/vg0"]
+	section := backup[strings.Index(backup, "vg0 {\n"):]
+	for _, text := range []string{backup, section} {
+		for at := 0; at < len(text); at += 64 {
+			f.Add([]byte(text[at:min(at+sector, len(text))]))
+		}
+	}
+	for _, s := range []string{"\n}\t # x\n\n a = 1\n", "\nx = [\n\"a\", 1\n]\n", "\n]\npe_start = 1\ny {\n", "\n\n\npv = \x00", "\na b\n", "\nx =\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		b := make([]byte, sector)
+		copy(b, text)
+		want := Kind("")
+		switch {
+		case beginsText(b):
+			want = Text
+		case fragmentStart(b):
+			want = Fragment
+		}
+		require.Equal(t, want, kindOf(b))
+	})
 }

@@ -1,6 +1,9 @@
 package carve
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // The lines that lvm2 writes (lib/format_text/export.c), apart from their indentation:
 //
@@ -59,6 +62,30 @@ func lineOf(line []byte) lineKind {
 	return foreign
 }
 
+// beginsForeign tells that one of the first two lines of b is none of lvm2's, where a look at
+// how they begin is enough: a name, a space, and what must follow it. A search asks it of each
+// sector of text, and of most of them it is so.
+func beginsForeign(b []byte) bool {
+	for range 2 {
+		for len(b) > 0 && (b[0] == '\t' || b[0] == ' ') {
+			b = b[1:]
+		}
+		if len(b) == 0 {
+			return false
+		}
+		if c := b[0]; c != '\n' && c != '}' && c != ']' && c != '#' && c != '"' {
+			n := bytes.IndexByte(b, ' ') + 1
+			return n == 0 || n < len(b) && b[n] != '=' && b[n] != '{'
+		}
+		n := bytes.IndexByte(b, '\n')
+		if n < 0 {
+			return false
+		}
+		b = b[n+1:]
+	}
+	return false
+}
+
 // only is kind for a line of one character, perhaps with a comment behind it.
 func only(line []byte, kind lineKind) lineKind {
 	if rest := bytes.TrimLeft(line[1:], "\t "); len(rest) == 0 || rest[0] == '#' {
@@ -114,6 +141,9 @@ var isNameByte = func() (set [256]bool) {
 	return set
 }()
 
+// assigns stands between the key of a field and its value.
+var assigns = []byte(" = ")
+
 // telling are fields that hardly any other text has.
 var telling = [][]byte{
 	[]byte("start_extent = "), []byte("extent_count = "), []byte("segment_count = "), []byte("stripe_count = "),
@@ -123,16 +153,20 @@ var telling = [][]byte{
 
 // fragmentStart tells whether a sector may be part of a text of lvm2's: all lines that begin
 // and end in it are such, two at least, and one is telling.
-func fragmentStart(b []byte) bool {
-	if !grammatical(b) {
-		return false
-	}
-	for _, t := range telling {
-		if bytes.Contains(b, t) {
+func fragmentStart(b []byte) bool { return grammatical(b) && tells(b) }
+
+// tells tells whether there is a telling field in b.
+func tells(b []byte) bool {
+	for i := 0; ; {
+		n := bytes.Index(b[i:], assigns)
+		if n < 0 {
+			return false
+		}
+		i += n + len(assigns)
+		if slices.ContainsFunc(telling, func(field []byte) bool { return bytes.HasSuffix(b[:i], field) }) {
 			return true
 		}
 	}
-	return false
 }
 
 // grammatical tells whether all lines that begin and end in b, two at least, are lvm2's. The
@@ -148,7 +182,7 @@ func grammatical(b []byte) bool {
 		line := b[i : i+n]
 		ours := l.next(line) != foreign
 		switch {
-		case !ours && textEnd(line) == n:
+		case !ours && (count < 2 || textEnd(line) == n):
 			return false
 		case !ours || textEnd(line) < n:
 			return count >= 2 // the text ends in this line

@@ -32,10 +32,11 @@ type searcher struct {
 	err     error
 }
 
-// The first eight bytes of labels, and those at byte 4 of headers of metadata areas, as
-// little-endian numbers.
+// The first eight bytes of labels, those at byte 4 of headers of metadata areas, and those
+// around the first line break of texts, as little-endian numbers.
 var (
 	labelStart = binary.LittleEndian.Uint64([]byte("LABELONE"))
+	idStart    = binary.LittleEndian.Uint64(rawID)
 	areaStart  = binary.LittleEndian.Uint64([]byte(metadata.MDAMagic))
 )
 

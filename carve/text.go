@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -26,16 +27,32 @@ const maxDevicesFile = 256 << 10
 
 // printable looks at a sector that begins with text. b goes on behind the sector.
 func (s *searcher) printable(b []byte, at int64) {
-	switch {
-	case b[0] == '#':
+	if b[0] == '#' {
 		s.comment(b, at)
-	default:
-		if _, ok := metadata.TextStart(b[:min(len(b), sector)]); ok {
-			s.rawText(at, BySector)
-		} else if fragmentStart(b[:sector]) && !s.continues(at) {
+		return
+	}
+	switch kindOf(b[:sector]) {
+	case Text:
+		s.rawText(at, BySector)
+	case Fragment:
+		if !s.continues(at) {
 			s.fragment(at)
 		}
 	}
+}
+
+// kindOf tells whether a text begins with a sector, or a fragment of one; else it is "". Most
+// sectors of text are passed over by their first lines.
+func kindOf(b []byte) Kind {
+	line := bytes.IndexByte(b, '\n') + 1
+	switch {
+	case line == 0:
+	case line > 1 && line+6 <= len(b) && binary.LittleEndian.Uint64(b[line-2:]) == idStart && beginsText(b):
+		return Text
+	case !beginsForeign(b[line:]) && fragmentStart(b):
+		return Fragment
+	}
+	return ""
 }
 
 // comment looks at a text that begins with one.
