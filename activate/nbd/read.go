@@ -94,7 +94,7 @@ func (c *session) readAround(cookie uint64, p []byte, off int64) error {
 	}
 	for _, e := range found {
 		var err error
-		if e.State == block.Bad {
+		if e.State == block.Bad || e.State == block.Doubtful && c.calledSure(e) {
 			err = c.send(badChunk(cookie, e.Off, e.Why), nil)
 		} else {
 			err = c.sendData(cookie, p[e.Off-off:e.End()-off], e.Off, false)
@@ -104,6 +104,16 @@ func (c *session) readAround(cookie uint64, p []byte, off int64) error {
 		}
 	}
 	return nil
+}
+
+// calledSure tells whether a client may have been told that some of an extent is sure.
+func (c *session) calledSure(e block.Extent) bool {
+	for before := range c.export.Dev.Extents(e.Off, e.Len) {
+		if before.State < block.Doubtful {
+			return true
+		}
+	}
+	return false
 }
 
 // Flags of block status descriptors.

@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"iter"
+	"slices"
 
 	"github.com/lvrescue/lvrescue/scan/block"
 )
@@ -94,6 +95,10 @@ func (c *copies) pieces(p []byte, off int64) (n int, err error) {
 		i := c.pick(k.legs)
 		if i < 0 {
 			err = &block.BadRangeError{Off: k.lo, Len: k.hi - k.lo, Why: c.outcome(k).Why}
+			return false
+		}
+		if !sure(k.legs[i].State) && anyWorse(c.legs, k) {
+			err = &block.BadRangeError{Off: k.lo, Len: k.hi - k.lo, Why: k.legs[i].Why, Doubtful: slices.Clone(w.at(i, k.lo, k.hi))}
 			return false
 		}
 		n += copy(p[n:], w.at(i, k.lo, k.hi))

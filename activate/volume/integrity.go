@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"errors"
 	"iter"
 	"sort"
 
@@ -112,6 +113,10 @@ func (d *replayed) restore(p []byte, c piece, e *integrity.Entry) (int, error) {
 	c = piece{e.Off, d.blockSize, d.meta, e.At}
 	b := make([]byte, d.blockSize)
 	n, err := c.read(b)
+	var bad *block.BadRangeError
+	if errors.As(err, &bad) { // what there is of it would have to be restored, too
+		bad.Doubtful = nil
+	}
 	e.Restore(b)
 	return copy(p, b[min(in, int64(n)):n]), err
 }

@@ -112,6 +112,30 @@ func readWindow(legs []block.Device, lo, hi int64) (*window, error) {
 	return w, nil
 }
 
+// worse tells whether reading a leg has found some of [lo, hi) in a worse state than its Extents
+// say, when what came out is e: then others count on bytes that are not sure any more.
+func worse(leg block.Device, e block.Extent, lo, hi int64) bool {
+	if sure(e.State) {
+		return false
+	}
+	for before := range leg.Extents(lo, hi-lo) {
+		if before.State < e.State {
+			return true
+		}
+	}
+	return false
+}
+
+// anyWorse tells so of any of the legs in a run of a window.
+func anyWorse(legs []block.Device, k known) bool {
+	for i, leg := range legs {
+		if worse(leg, k.legs[i], k.lo, k.hi) {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *window) close() { windows.Put(w.buf) }
 
 // at is the part [lo, hi) of a leg.

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"math"
+	"slices"
 
 	"github.com/lvrescue/lvrescue/scan/block"
 )
@@ -126,11 +127,12 @@ func (s *parity) repair(r request) (int, error) {
 	lost := block.BadRangeError{Off: math.MaxInt64}
 	w.known(s.sync.Extents(r.lo, r.hi-r.lo), func(k known) bool {
 		j := s.judge(k)
+		worse := anyWorse(s.legs, k)
 		for lo := k.lo; lo < k.hi; {
 			hi := min(k.hi, (lo/s.layout.Chunk+1)*s.layout.Chunk)
 			for leg := range s.legs {
 				if dst, at := s.place(r, leg, lo, hi); dst != nil {
-					s.deliver(r, w, j, leg, dst, at, &lost)
+					s.deliver(w, j, leg, dst, at, worse, &lost)
 				}
 			}
 			lo = hi
@@ -138,22 +140,20 @@ func (s *parity) repair(r request) (int, error) {
 		return true
 	})
 	if lost.Off < math.MaxInt64 {
+		lost.Doubtful = slices.Clone(lost.Doubtful) // which is the reader's
 		return int(lost.Off - r.off), &lost
 	}
 	return len(r.p), nil
 }
 
-// deliver fills dst, which stems from the bytes of a leg at at, or enters the loss.
-func (s *parity) deliver(r request, w *window, j judgement, leg int, dst []byte, at int64, lost *block.BadRangeError) {
+// deliver fills dst, which stems from the bytes of a leg at at, or enters the loss. worse says
+// that reading has found legs in a worse state than was known, so that what is doubtful now may
+// have been called sure.
+func (s *parity) deliver(w *window, j judgement, leg int, dst []byte, at int64, worse bool, lost *block.BadRangeError) {
 	end := at + int64(len(dst))
 	e, without := j.of(leg)
 	switch {
 	case e.State == block.Bad:
-		row := at / s.layout.Chunk
-		off := at + (row*s.data()+int64(s.layout.Row(row).DataOf(leg)))*s.layout.Chunk - row*s.layout.Chunk
-		if off < lost.Off {
-			*lost = block.BadRangeError{Off: off, Len: end - at, Why: e.Why}
-		}
 	case without == nil:
 		copy(dst, w.at(leg, at, end))
 	default:
@@ -162,5 +162,16 @@ func (s *parity) deliver(r request, w *window, j judgement, leg int, dst []byte,
 			chunks[i] = w.at(i, at, end)
 		}
 		s.layout.Row(at/s.layout.Chunk).Rebuild(dst, chunks, without, leg)
+	}
+	if e.State != block.Bad && (sure(e.State) || !worse) {
+		return
+	}
+	row := at / s.layout.Chunk
+	off := at + (row*s.data()+int64(s.layout.Row(row).DataOf(leg)))*s.layout.Chunk - row*s.layout.Chunk
+	if off < lost.Off {
+		*lost = block.BadRangeError{Off: off, Len: end - at, Why: e.Why}
+		if e.State != block.Bad {
+			lost.Doubtful = dst
+		}
 	}
 }

@@ -26,11 +26,10 @@ func (c piece) read(p []byte) (int, error) {
 	if !errors.As(err, &bad) {
 		return n, err
 	}
-	moved := *bad
-	lo := max(bad.Off, c.at)
-	moved.Off = c.off + lo - c.at
-	moved.Len = min(bad.Off+bad.Len-lo, c.n-(lo-c.at))
-	return n, &moved
+	moved := bad.From(max(bad.Off, c.at))
+	moved.Len = min(moved.Len, c.n-(moved.Off-c.at))
+	moved.Off += c.off - c.at
+	return n, moved
 }
 
 // extents tells what is known of the piece, in the terms of the device above. It is false

@@ -107,10 +107,10 @@ func TestRAIDEvidence(t *testing.T) {
 		want     Health
 		note     string // part of a note or a cause
 	}{
-		{"no superblocks, parity fits", "r5ls", all("r5ls", 4, wipe), Complete, "samples fit"},
-		{"no superblocks, P and Q fit", "r6zr", all("r6zr", 5, wipe), Complete, "samples fit"},
-		{"no superblocks, copies fit", "r1", all("r1", 2, wipe), Complete, "samples fit"},
-		{"no superblocks, pairs fit", "r10", all("r10", 4, wipe), Complete, "samples fit"},
+		{"no superblocks, parity fits", "r5ls", all("r5ls", 4, wipe), Complete, "samples that were looked at"},
+		{"no superblocks, P and Q fit", "r6zr", all("r6zr", 5, wipe), Complete, "samples that were looked at"},
+		{"no superblocks, copies fit", "r1", all("r1", 2, wipe), Complete, "samples that were looked at"},
+		{"no superblocks, pairs fit", "r10", all("r10", 4, wipe), Complete, "samples that were looked at"},
 		{"no superblocks, other layout", "r6zr", both(all("r6zr", 5, wipe), retype("r6zr", "raid6_nr")), Doubt, "do not fit"},
 		{"no superblocks, a leg lost", "r5ls", both(all("r5ls", 4, wipe), lose("r5ls", 2)), Doubt, "cannot be read to confirm"},
 		{"one superblock lost", "r5ls", one("r5ls", 1, wipe), Degraded, "nothing vouches for r5ls_rimage_1"},

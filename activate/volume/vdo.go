@@ -3,6 +3,7 @@ package volume
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/metadata/vdo"
@@ -165,12 +166,26 @@ func (f fragment) ReadAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	if e.State != block.Bad {
-		if err = f.decompress(p, b, off); err == nil {
+		switch err = f.decompress(p, b, off); {
+		case err != nil:
+			e.Why = f.why(err)
+		case e.State == block.Doubtful && f.plain(): // which is news
+			return 0, &block.BadRangeError{Off: off, Len: int64(len(p)), Why: e.Why, Doubtful: slices.Clone(p)}
+		default:
 			return len(p), eof
 		}
-		e.Why = f.why(err)
 	}
 	return 0, &block.BadRangeError{Off: 0, Len: vdo.BlockSize, Why: e.Why}
+}
+
+// plain tells whether all of the compressed block is data, as far as is known before it is read.
+func (f fragment) plain() bool {
+	for below := range f.data.Extents(f.off, vdo.BlockSize) {
+		if below.State != block.Data {
+			return false
+		}
+	}
+	return true
 }
 
 // decompress fills p with what the fragment b holds from off on.
@@ -195,13 +210,10 @@ func (f fragment) Extents(off, n int64) iter.Seq[block.Extent] {
 			return
 		}
 		e := block.Extent{State: block.Data}
-		for below := range f.data.Extents(f.off, vdo.BlockSize) {
-			if below.State != block.Data {
-				var err error
-				if _, e, err = f.find(); err != nil {
-					e = block.Extent{State: block.Bad, Why: err.Error()}
-				}
-				break
+		if !f.plain() {
+			var err error
+			if _, e, err = f.find(); err != nil {
+				e = block.Extent{State: block.Bad, Why: err.Error()}
 			}
 		}
 		yield(block.Extent{Off: lo, Len: hi - lo, State: e.State, Why: e.Why})

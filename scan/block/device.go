@@ -74,11 +74,30 @@ func (e Extent) End() int64 { return e.Off + e.Len }
 // Coarse says that the medium refused the range as a whole, so that smaller reads may
 // still get parts of it; [ReadRange] tries. A layer that passes the error on with another
 // Off keeps Coarse.
+//
+// Doubtful are the first bytes of the range, when Extents called them sure, the medium refused
+// them, and what makes up for them is doubtful for the reason Why. [ReadRange] takes them.
 type BadRangeError struct {
 	Off, Len int64
 	Why      string
 	Err      error // the medium's own error, if there was one
 	Coarse   bool
+	Doubtful []byte
+}
+
+// doubtfulAt is what there is of Doubtful from off on.
+func (e *BadRangeError) doubtfulAt(off int64) []byte {
+	if off < e.Off {
+		return nil
+	}
+	return e.Doubtful[min(off-e.Off, int64(len(e.Doubtful))):]
+}
+
+// From is the error for the part of its range that begins at off, which lies in it.
+func (e *BadRangeError) From(off int64) *BadRangeError {
+	rest := *e
+	rest.Off, rest.Len, rest.Doubtful = off, e.Off+e.Len-off, e.doubtfulAt(off)
+	return &rest
 }
 
 func (e *BadRangeError) Error() string {

@@ -101,6 +101,12 @@ func noProgress(err error) error {
 // refused deals with the range of the extent e that a read just stopped at.
 func (r *rangeReader) refused(e Extent, bad *BadRangeError) error {
 	n := min(max(bad.Off+bad.Len-r.pos(), 1), e.End()-r.pos())
+	if doubtful := bad.doubtfulAt(r.pos()); len(doubtful) > 0 {
+		n = min(n, int64(len(doubtful)))
+		copy(r.buf[r.done:r.done+n], doubtful)
+		r.add(Extent{Off: r.pos(), Len: n, State: Doubtful, Why: bad.Why})
+		return nil
+	}
 	step := int64(0)
 	if bad.Coarse {
 		step = smallerStep(r.pos(), n)
