@@ -137,3 +137,14 @@ func (o *Overlay) takeDirty() (todo []write) {
 	clear(o.dirty)
 	return todo
 }
+
+// putBack makes pages dirty again that did not come to the disk.
+func (o *Overlay) putBack(todo []write) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, w := range todo {
+		for i := range int64(len(w.bits) / pageSize) {
+			o.dirty[w.first+i] = true
+		}
+	}
+}

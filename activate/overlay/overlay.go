@@ -223,11 +223,21 @@ func (o *Overlay) load(path string) error {
 func (o *Overlay) Sync() error {
 	o.syncing.Lock()
 	defer o.syncing.Unlock()
-	if o.failed == nil {
-		o.failed = o.sync()
+	if o.failed != nil {
+		return o.failed
 	}
-	return o.failed
+	var full *fullError
+	err := o.sync()
+	if !errors.As(err, &full) {
+		o.failed = err
+	}
+	return err
 }
+
+// fullError is a sync that may be tried again when there is room for the bits.
+type fullError struct{ error }
+
+func (e *fullError) Unwrap() error { return e.error }
 
 // sync brings the sectors to the disk first: a bit is set only behind its sector's write.
 func (o *Overlay) sync() error {
@@ -235,8 +245,11 @@ func (o *Overlay) sync() error {
 	if err := outfile.SyncData(o.data); err != nil {
 		return fmt.Errorf("%s: %w", o.data.Name(), err)
 	}
-	for _, w := range todo {
-		if _, err := o.bits.WriteAt(w.bits, headerSize+w.first*pageSize); err != nil {
+	for i, w := range todo {
+		if _, err := o.bits.WriteAt(w.bits, headerSize+w.first*pageSize); errors.Is(err, outfile.ErrDiskFull) {
+			o.putBack(todo[i:])
+			return &fullError{err}
+		} else if err != nil {
 			return err
 		}
 	}
