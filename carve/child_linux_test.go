@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,7 +70,7 @@ func manyDisks(t testing.TB) string {
 // However often a search is killed, whatever the map calls searched has all its finds in the
 // case, and in the end the case is that of a search that was left alone.
 func TestKilledAtAnyMoment(t *testing.T) {
-	path, dir, fresh := manyDisks(t), t.TempDir(), t.TempDir()
+	path, dir, fresh, rnd := manyDisks(t), t.TempDir(), t.TempDir(), fixtures.Rand(t)
 	want := search(t, fresh, Options{}, path)[0]
 	require.Greater(t, len(want.Finds), 100)
 	self, err := os.Executable()
@@ -82,7 +81,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		cmd.Env = append(os.Environ(), childCase+"="+dir)
 		require.NoError(t, cmd.Start())
 		if round < 39 {
-			time.Sleep(time.Duration(rand.IntN(30+20*round)) * time.Millisecond)
+			time.Sleep(time.Duration(rnd.IntN(30+20*round)) * time.Millisecond)
 			_ = cmd.Process.Kill()
 		}
 		err := cmd.Wait()

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/lvrescue/lvrescue/fixtures"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -113,7 +114,7 @@ func childExport(dir string) error {
 // However often an export is killed, what FILE.part.map calls finished is right, and in
 // the end the image is.
 func TestKilledAtAnyMoment(t *testing.T) {
-	dir := t.TempDir()
+	dir, rnd := t.TempDir(), fixtures.Rand(t)
 	out := filepath.Join(dir, "lv.img")
 	_, lost, err := childDevice()
 	require.NoError(t, err)
@@ -122,7 +123,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	// Killed between reads: 21 MiB in chunks of 256 KiB need more reads than these children have.
 	for range 12 {
 		cmd := child(t, "export", dir)
-		cmd.Env = append(cmd.Env, fatalReads+"="+strconv.Itoa(1+rand.IntN(6)))
+		cmd.Env = append(cmd.Env, fatalReads+"="+strconv.Itoa(1+rnd.IntN(6)))
 		var exit *exec.ExitError
 		require.ErrorAs(t, cmd.Run(), &exit)
 		require.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal())
@@ -133,7 +134,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	for range 8 {
 		cmd := child(t, "export", dir)
 		require.NoError(t, cmd.Start())
-		time.Sleep(time.Duration(rand.IntN(120)) * time.Millisecond)
+		time.Sleep(time.Duration(rnd.IntN(120)) * time.Millisecond)
 		require.NoError(t, cmd.Process.Kill())
 		_ = cmd.Wait()
 		if _, err := os.Stat(out); err == nil {

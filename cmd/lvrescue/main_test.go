@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 			"exits":      exits,
 			"golden":     requireGolden,
 			"truth":      requireTruth,
+			"medium":     showMedium,
 			"normalise":  normalise,
 			"transcript": requireTranscript,
 		},

@@ -111,7 +111,7 @@ func hintFor(err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		return "reading disks takes root, or membership of the group that owns them (often \"disk\")"
 	case errors.Is(err, syscall.ENOSPC):
-		return "make room, then run the same command again with --resume"
+		return "make room, then run the same command again"
 	}
 	return ""
 }

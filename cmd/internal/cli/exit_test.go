@@ -51,7 +51,7 @@ func TestReportError(t *testing.T) {
 		{context.Canceled, ""},
 		{&fs.PathError{Op: "open", Path: "out/a.img", Err: fs.ErrPermission}, "lvrescue: open out/a.img: permission denied\nlvrescue: hint: this user may not use that file or directory: choose another place, or run lvrescue as a user who may\n"},
 		{fmt.Errorf("open: %w", fs.ErrPermission), "lvrescue: open: permission denied\nlvrescue: hint: reading disks takes root, or membership of the group that owns them (often \"disk\")\n"},
-		{fmt.Errorf("write: %w", syscall.ENOSPC), "lvrescue: write: no space left on device\nlvrescue: hint: make room, then run the same command again with --resume\n"},
+		{fmt.Errorf("write: %w", syscall.ENOSPC), "lvrescue: write: no space left on device\nlvrescue: hint: make room, then run the same command again\n"},
 	} {
 		var out bytes.Buffer
 		reportError(&out, c.err)

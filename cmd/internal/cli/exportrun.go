@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/lvrescue/lvrescue/activate/domain"
@@ -89,6 +90,8 @@ func (o *exportOptions) exportOne(ctx context.Context, a *app, g *gathered, job 
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, hinted(fmt.Errorf("%s: %w", s.name(), err), "the same command with --resume goes on from there")
+	case errors.Is(err, syscall.ENOSPC):
+		return nil, hinted(err, "make room, then run the same command again with --resume")
 	case err != nil:
 		return nil, err
 	}
