@@ -3,23 +3,17 @@ package cache
 import (
 	"bytes"
 	"encoding/binary"
-	"os"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lvrescue/lvrescue/fixtures/corpus"
 	"github.com/lvrescue/lvrescue/metadata/btree"
 )
 
 // TestMapIsBounded reads a real cache with room for two mappings.
 func TestMapIsBounded(t *testing.T) {
-	packed, err := os.ReadFile("testdata/wb1.zst")
-	require.NoError(t, err)
-	d, err := zstd.NewReader(nil)
-	require.NoError(t, err)
-	defer d.Close()
-	b, err := d.DecodeAll(packed, nil)
+	b, err := corpus.ReadPacked("testdata/wb1.zst")
 	require.NoError(t, err)
 	sb, err := ParseSuperblock(b[:btree.BlockSize])
 	require.NoError(t, err)

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lvrescue/lvrescue/fixtures/corpus"
 	"github.com/lvrescue/lvrescue/fixtures/pdata"
 	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/cache"
@@ -20,12 +20,7 @@ import (
 // cleanly: wb1 is of version 1, wb2 of version 2.
 func realCache(t testing.TB, name string) []byte {
 	t.Helper()
-	packed, err := os.ReadFile("testdata/" + name + ".zst")
-	require.NoError(t, err)
-	d, err := zstd.NewReader(nil)
-	require.NoError(t, err)
-	defer d.Close()
-	b, err := d.DecodeAll(packed, nil)
+	b, err := corpus.ReadPacked("testdata/" + name + ".zst")
 	require.NoError(t, err)
 	return b
 }

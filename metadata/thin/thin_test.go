@@ -7,9 +7,9 @@ import (
 	"os"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lvrescue/lvrescue/fixtures/corpus"
 	"github.com/lvrescue/lvrescue/fixtures/pdata"
 	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/thin"
@@ -18,12 +18,7 @@ import (
 // realPool is the metadata device of a pool with 9 devices, 2 MiB, as the kernel left it.
 func realPool(t testing.TB) []byte {
 	t.Helper()
-	packed, err := os.ReadFile("testdata/tmeta.zst")
-	require.NoError(t, err)
-	d, err := zstd.NewReader(nil)
-	require.NoError(t, err)
-	defer d.Close()
-	b, err := d.DecodeAll(packed, nil)
+	b, err := corpus.ReadPacked("testdata/tmeta.zst")
 	require.NoError(t, err)
 	return b
 }

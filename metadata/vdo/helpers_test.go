@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lvrescue/lvrescue/fixtures/corpus"
 )
 
 // disk is a device of which most is zeros.
@@ -47,12 +47,7 @@ const (
 // ones. It had been shut down once and recovered by the kernel once.
 func realCrash(t testing.TB) *disk {
 	t.Helper()
-	packed, err := os.ReadFile("testdata/crash.zst")
-	require.NoError(t, err)
-	z, err := zstd.NewReader(nil)
-	require.NoError(t, err)
-	defer z.Close()
-	b, err := z.DecodeAll(packed, nil)
+	b, err := corpus.ReadPacked("testdata/crash.zst")
 	require.NoError(t, err)
 	d := &disk{size: realSize, blocks: map[uint64][]byte{}, lost: map[uint64]bool{}}
 	for r := range slices.Chunk(b, 8+BlockSize) {
