@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
 
 	"github.com/lvrescue/lvrescue/cmd/internal/cli"
 )
@@ -33,8 +34,10 @@ func main() {
 }
 
 func generate(dir string) error {
-	root := cli.New(io.Discard, io.Discard)
-	return errors.Join(manPages(root, filepath.Join(dir, "man8")), completions(root, filepath.Join(dir, "completions")))
+	// Each has a root of its own, since pages change the commands.
+	return errors.Join(
+		manPages(cli.New(io.Discard, io.Discard), filepath.Join(dir, "man8")),
+		completions(cli.New(io.Discard, io.Discard), filepath.Join(dir, "completions")))
 }
 
 func manPages(root *cobra.Command, dir string) error {
@@ -42,6 +45,7 @@ func manPages(root *cobra.Command, dir string) error {
 		return err
 	}
 	prepare(root)
+	hideFlags(root)
 	return doc.GenManTreeFromOpts(root, doc.GenManTreeOptions{
 		Header:           &doc.GenManHeader{Section: "8", Source: "lvrescue", Manual: "System Administration"},
 		Path:             dir,
@@ -49,16 +53,57 @@ func manPages(root *cobra.Command, dir string) error {
 	})
 }
 
-// prepare puts what the pages lack into the descriptions. Descriptions are Markdown for the
-// generator: placeholders in capitals must not be taken for markup.
+// hideFlags hides the flags of a command and of all below it.
+func hideFlags(cmd *cobra.Command) {
+	for _, flags := range []*pflag.FlagSet{cmd.Flags(), cmd.PersistentFlags()} {
+		flags.VisitAll(func(f *pflag.Flag) { f.Hidden = true })
+	}
+	for _, c := range cmd.Commands() {
+		hideFlags(c)
+	}
+}
+
+// prepare puts what the generator lacks into the descriptions, and has it leave out what it
+// would say worse. Descriptions are Markdown for it: placeholders in capitals must not be taken
+// for markup.
 func prepare(cmd *cobra.Command) {
 	cmd.DisableAutoGenTag = true
-	if cmd.Name() != "completion" && (cmd.Parent() == nil || cmd.Parent().Name() != "completion") {
-		cmd.Long = strings.NewReplacer("<", `\<`, "*", `\*`).Replace(cmd.Long) + "\n\n" + cli.ExitStatus()
-	}
 	for _, c := range cmd.Commands() {
 		prepare(c)
 	}
+	parts := []string{plain.Replace(cmd.Long), options("OPTIONS", cmd.NonInheritedFlags())}
+	if cmd.HasInheritedFlags() {
+		parts = append(parts, options("COMMON OPTIONS", cmd.InheritedFlags()))
+	}
+	cmd.Long = strings.Join(append(parts, cli.ExitStatus(cmd)), "\n\n")
+	if cmd.HasSubCommands() {
+		cmd.Use = cmd.Name() + " COMMAND [FLAG...] [ARGUMENT...]"
+	}
+	if cmd.HasParent() { // a line for each way to call it
+		cmd.Use = strings.ReplaceAll(cmd.Use, " | ", "**\n\n**"+cmd.Parent().CommandPath()+" ")
+	}
+}
+
+var plain = strings.NewReplacer("<", `\<`, "*", `\*`, "[", `\[`, "_", `\_`)
+
+// options is a section on flags, which the generator then has not to know of.
+func options(title string, flags *pflag.FlagSet) string {
+	s := "# " + title + "\n"
+	flags.VisitAll(func(f *pflag.Flag) {
+		value, usage := pflag.UnquoteUsage(f)
+		name := "**--" + f.Name + "**"
+		if f.Shorthand != "" {
+			name = "**-" + f.Shorthand + "**, " + name
+		}
+		if value != "" {
+			name += " *" + plain.Replace(value) + "*"
+		}
+		if value != "" && f.DefValue != "" && f.DefValue != "[]" {
+			usage += " (default " + f.DefValue + ")"
+		}
+		s += "\n" + name + "\n: " + plain.Replace(usage) + "\n"
+	})
+	return s
 }
 
 func completions(root *cobra.Command, dir string) error {

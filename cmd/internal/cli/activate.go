@@ -30,7 +30,7 @@ type activateOptions struct {
 func newActivate(a *app) *cobra.Command {
 	var o activateOptions
 	cmd := &cobra.Command{
-		Use:   "activate VG | VG/LV... [SOURCE...]",
+		Use:   "activate VG|VG/LV... [SOURCE...]",
 		Short: "Make read-only devices of LVs in /dev/mapper",
 		Long: `Put an LV, or all LVs of a VG, on the kernel's device-mapper: read-only, without lvm2, and so that
 not one bit of a source changes. Image files are attached to read-only loop devices, block devices
@@ -42,7 +42,8 @@ repaired: what is written goes to a file in DIR, which is used again the next ti
 What is lost gives read errors at exactly its place. An LV that the kernel cannot give as lvrescue
 reads it is refused, and export or serve offered instead. Each LV is made in full or not at all.
 lvrescue status lists what was made, lvrescue deactivate takes it down.`,
-		Example: "  lvrescue activate vg0 disks/\n  mount -o ro,noload /dev/mapper/lvrescue-vg0-home /mnt\n  lvrescue activate vg0/home --overlay /var/tmp/vg0 disks/\n  lvrescue activate vg0/home --dry-run disks/",
+		Example:     "  lvrescue activate vg0 disks/\n  mount -o ro,noload /dev/mapper/lvrescue-vg0-home /mnt\n  lvrescue activate vg0/home --overlay /var/tmp/vg0 disks/\n  lvrescue activate vg0/home --dry-run disks/",
+		Annotations: ends("the devices were made, and can be read in full", "devices were made, but something is lost or doubtful, or an LV of several was refused"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runActivate(cmd.Context(), a, &o, args)
 		},

@@ -44,7 +44,8 @@ are not read.
 
 With --range, several machines may each search a part of one source; --merge makes one case of
 theirs.`,
-		Example: "  lvrescue carve disk.img --case found/\n  lvrescue scan --case found/\n  lvrescue carve disk.img --case part2/ --range 4T-8T\n  lvrescue carve --merge part1/ part2/ --case found/",
+		Example:     "  lvrescue carve disk.img --case found/\n  lvrescue scan --case found/\n  lvrescue carve disk.img --case part2/ --range 4T-8T\n  lvrescue carve --merge part1/ part2/ --case found/",
+		Annotations: ends("all was searched", "something could not be searched, or too much was found to keep all of it"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCarve(cmd.Context(), a, &o, args)
 		},

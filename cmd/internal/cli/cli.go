@@ -37,8 +37,9 @@ func New(stdout, stderr io.Writer) *cobra.Command {
 damaged, incomplete or out of step. It writes to none of them, and says of every byte that it
 delivers whether it is right, doubtful or lost.
 
-SOURCES are image files, block devices and directories of images; with none given, all block
-devices of the system. SOURCE.map beside a source is read as its ddrescue mapfile.`,
+A SOURCE is an image file, a block device or a directory of images; without any, all block
+devices of the system are looked at. SOURCE.map beside a source is read as its ddrescue mapfile.
+A VG is named by name or UUID, an LV by VG/LV.`,
 		Example:           "  lvrescue demo\n  lvrescue scan disks/\n  lvrescue export vg0/home disks/ -o home.img",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -61,11 +62,7 @@ devices of the system. SOURCE.map beside a source is read as its ddrescue mapfil
 	complete(root, "units", "h", "b")
 	root.AddCommand(newScan(a), newCarve(a), newLVs(a), newHistory(a), newExport(a), newServe(a), newMount(a),
 		newActivate(a), newDeactivate(a), newStatus(a), newDomain(a), newVerify(a), newThin(a), newGuess(a), newDemo(a), newVersion(a))
-	for _, cmd := range append(root.Commands(), root) {
-		cmd.Long = reflow(cmd.Long)
-	}
-	root.InitDefaultCompletionCmd()
-	root.SetUsageTemplate(usageTemplate())
+	finish(root)
 	return root
 }
 

@@ -22,7 +22,8 @@ func newDeactivate(a *app) *cobra.Command {
 them. It also removes what was left behind by an activation that was killed half way.
 
 An LV that is in use stays as it is, and whoever uses it is named.`,
-		Example: "  lvrescue deactivate vg0/home\n  lvrescue deactivate --all",
+		Example:     "  lvrescue deactivate vg0/home\n  lvrescue deactivate --all",
+		Annotations: ends("all that was named is taken down", "some of it is, the rest is in use or could not be"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
 				return usagef("lvrescue status lists what is active", "name what to take down, or use --all")
@@ -110,11 +111,12 @@ func activeRowOf(l *dm.Active) activeRow {
 
 func newStatus(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "status",
-		Short:   "List what activate has made",
-		Long:    `List the LVs that lvrescue has put on device-mapper on this machine, what each is worth, and whether it is in use.`,
-		Example: "  lvrescue status",
-		Args:    noArgs,
+		Use:         "status",
+		Short:       "List what activate has made",
+		Long:        `List the LVs that lvrescue has put on device-mapper on this machine, what each is worth, and whether it is in use.`,
+		Example:     "  lvrescue status",
+		Args:        noArgs,
+		Annotations: ends("it was printed", ""),
 		RunE: func(*cobra.Command, []string) error {
 			return runStatus(a)
 		},

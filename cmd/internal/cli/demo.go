@@ -24,6 +24,7 @@ Nothing is left behind.`,
 		Example:           "  lvrescue demo",
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
+		Annotations:       ends("the rescue went as it should", ""),
 		RunE:              func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), a) },
 	}
 }

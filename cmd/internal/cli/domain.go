@@ -38,7 +38,8 @@ needs and that have not been read yet, so that a dying disk is asked only for wh
 An image has been read but for what its mapfile says; a disk without a mapfile has not been read
 at all. With --metadata the ranges are those that hold labels, metadata areas and partition
 tables: read these first, and the LVs can be named.`,
-		Example: "  lvrescue domain vg0/home sda.img sdb.img -o domains/\n  ddrescue -r1 -m domains/sda.img.domain.map /dev/sda sda.img sda.img.map",
+		Example:     "  lvrescue domain vg0/home sda.img sdb.img -o domains/\n  ddrescue -r1 -m domains/sda.img.domain.map /dev/sda sda.img sda.img.map",
+		Annotations: ends("what is needed and unread is in the mapfiles", "the same, but a PV that the LV needs is missing"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runDomain(cmd.Context(), a, &o, args)
 		},

@@ -22,29 +22,6 @@ const (
 	exitPanic    = 70 // EX_SOFTWARE of sysexits.h
 )
 
-// exitCodes is what every help text says of them.
-var exitCodes = []struct {
-	code    int
-	meaning string
-}{
-	{exitComplete, "all that was asked for was delivered, complete"},
-	{exitFailed, "failed: nothing was delivered"},
-	{exitUsage, "wrong usage: nothing was tried"},
-	{exitPartial, "delivered, but partial or doubtful: the output and the map say where"},
-	{exitPanic, "a fault in lvrescue itself, reported with what was at hand"},
-}
-
-// exitStatus is the section on exit codes at the end of every help text.
-func exitStatus() string {
-	var b strings.Builder
-	b.WriteString("EXIT STATUS\n")
-	for _, c := range exitCodes {
-		fmt.Fprintf(&b, "  %-3d %s\n", c.code, c.meaning)
-	}
-	b.WriteString("  A signal that ends lvrescue is raised again after it has tidied up.")
-	return b.String()
-}
-
 // exitError ends a command with a code of its own.
 type exitError struct {
 	code int

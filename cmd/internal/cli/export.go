@@ -35,7 +35,8 @@ func newExport(a *app) *cobra.Command {
 FILE appears under its name only when it is finished; FILE.part and FILE.part.map before that
 let --resume go on after any interruption. When something is lost or doubtful, FILE.map says
 where: a ddrescue mapfile in which - is lost (and filled in the image) and / is doubtful.`,
-		Example: "  lvrescue export vg0/home disk1.img disk2.img -o home.img\n  lvrescue export vg0 --all -o rescued/ disks/\n  lvrescue export vg0/home --at 7 --resume -o home.img disks/",
+		Example:     "  lvrescue export vg0/home disk1.img disk2.img -o home.img\n  lvrescue export vg0 --all -o rescued/ disks/\n  lvrescue export vg0/home --at 7 --resume -o home.img disks/",
+		Annotations: ends("the images are complete", "images were written, but something is lost or doubtful, as FILE.map says, or an LV of several failed"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runExport(cmd.Context(), a, &o, args)
 		},

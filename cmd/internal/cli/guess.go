@@ -30,7 +30,8 @@ where a filesystem goes on elsewhere. Comments say how sure each LV is: correct 
 better, and name the file with --backup.
 
 With --case, what a search of the disks has found is used, and they are not read again.`,
-		Example: "  lvrescue guess disk.img > guess.vg\n  lvrescue scan --backup guess.vg --assume UUID=disk.img disk.img",
+		Example:     "  lvrescue guess disk.img > guess.vg\n  lvrescue scan --backup guess.vg --assume UUID=disk.img disk.img",
+		Annotations: ends("a layout was printed", "a layout was printed, but some of it is weak, or a source could not be read"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runGuess(cmd.Context(), a, &o, args)
 		},

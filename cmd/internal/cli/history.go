@@ -37,7 +37,8 @@ damaged version was repaired from those beside it. -v adds hosts, disks and chec
 
 --show prints a version as lvm2 would (vgcfgrestore reads it). --diff tells in LVM's terms
 what changed between two versions, or from the one before.`,
-		Example: "  lvrescue history vg0 disks/\n  lvrescue history vg0 disks/ --show 12 > vg0.backup\n  lvrescue history vg0 disks/ --diff 9 12",
+		Example:     "  lvrescue history vg0 disks/\n  lvrescue history vg0 disks/ --show 12 > vg0.backup\n  lvrescue history vg0 disks/ --diff 9 12",
+		Annotations: ends("it was printed", "a source could not be read, or the version that is printed is damaged"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runHistory(cmd.Context(), a, &o, args)
 		},

@@ -33,7 +33,8 @@ func newLVs(a *app) *cobra.Command {
 		Short: "List LVs with their segments and health",
 		Long: `List the LVs of one volume group, or of all, with their segments, the places that these lie in
 and what can be had of each. The first argument names a VG if no such file exists.`,
-		Example: "  lvrescue lvs vg0 disks/\n  lvrescue lvs vg0 --removed disks/\n  lvrescue lvs vg0 --at 7 --explain disk1.img disk2.img",
+		Example:     "  lvrescue lvs vg0 disks/\n  lvrescue lvs vg0 --removed disks/\n  lvrescue lvs vg0 --at 7 --explain disk1.img disk2.img",
+		Annotations: ends("every LV that is listed can be read in full", "something of an LV is lost or doubtful, or a source could not be read"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runLVs(cmd.Context(), a, &o, args)
 		},

@@ -36,7 +36,8 @@ would have.
 
 A file can be copied, hashed, searched, or attached as a read-only loop device. DIR is a FUSE
 directory: root needs nothing else for it, other users the program fusermount3.`,
-		Example: "  lvrescue mount vg0 /mnt/vg0 disks/\n  mount -o ro,loop,noload /mnt/vg0/home /mnt/home\n  umount /mnt/vg0",
+		Example:     "  lvrescue mount vg0 /mnt/vg0 disks/\n  mount -o ro,loop,noload /mnt/vg0/home /mnt/home\n  umount /mnt/vg0",
+		Annotations: ends("it was unmounted", ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runMount(cmd.Context(), a, &o, args)
 		},

@@ -26,8 +26,12 @@ func newScan(a *app) *cobra.Command {
 		Use:   "scan [SOURCE...]",
 		Short: "Find PVs, VGs and LVs, and say what can be had of each LV",
 		Long: `Find the PVs on the sources, the volume groups that they belong to and the newest trustworthy
-version of each, and say of every LV what of it can be read, what is lost, and why.`,
-		Example: "  lvrescue scan disk1.img disk2.img\n  lvrescue scan --json disks/ | jq '.report[].lv'",
+version of each, and say of every LV what of it can be read, what is lost, and why.
+
+That version is the one that the disks call current. What was before, be it only a minute ago, is
+told by lvrescue history.`,
+		Example:     "  lvrescue scan disk1.img disk2.img\n  lvrescue scan --json disks/ | jq '.report[].lv'",
+		Annotations: ends("every LV can be read in full", "something of an LV is lost or doubtful, a source could not be read, or there are PVs and no VG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runScan(cmd.Context(), a, &f, args)
 		},

@@ -50,6 +50,7 @@ those of this machine itself take --expose as well.`,
 			"  nbd-client -unix /tmp/vg0.sock -N vg0/home -readonly /dev/nbd0\n" +
 			"  lvrescue serve vg0/home --overlay /var/tmp/fsck disks/\n" +
 			"  lvrescue serve vg0/home --listen 127.0.0.1:10809 disks/",
+		Annotations: ends("", ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runServe(cmd.Context(), a, &o, args)
 		},

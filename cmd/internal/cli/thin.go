@@ -33,8 +33,11 @@ func newThin(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "thin",
 		Short: "Look into the metadata of thin pools, damaged ones too",
-		Args:  unknownCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `Look into the metadata of thin pools, in which the places of all thin LVs stand: say what of it is
+damaged, or print it. Nothing is repaired; what can be read of thin LVs is read by lvrescue export.`,
+		Example: "  lvrescue thin check vg0/pool disks/\n  lvrescue thin map vg0/pool disks/",
+		Args:    unknownCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newThinCheck(a), newThinMap(a))
 	return cmd
@@ -47,7 +50,8 @@ func newThinCheck(a *app) *cobra.Command {
 		Short: "Say what is damaged in a thin pool's metadata, and what that costs",
 		Long: `Read every block of a thin pool's metadata, and say in plain words what is damaged, what was
 found again and what is lost of each thin device. With -v each damaged block is listed.`,
-		Example: "  lvrescue thin check vg0/pool disks/\n  lvrescue thin check vg0/pool -v --thin guess disks/",
+		Example:     "  lvrescue thin check vg0/pool disks/\n  lvrescue thin check vg0/pool -v --thin guess disks/",
+		Annotations: ends("the metadata is intact", "it is damaged"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runThin(cmd.Context(), a, &o, args, a.thinCheck)
 		},
@@ -66,7 +70,8 @@ func newThinMap(a *app) *cobra.Command {
 
 With --format xml the output is what thin_dump prints and thin_restore reads: a pool can be
 built from it on other disks. Lost ranges are not in it; doubtful ones only with --doubtful.`,
-		Example: "  lvrescue thin map vg0/pool disks/\n  lvrescue thin map vg0/pool --format xml disks/ >pool.xml && thin_restore -i pool.xml -o tmeta.new",
+		Example:     "  lvrescue thin map vg0/pool disks/\n  lvrescue thin map vg0/pool --format xml disks/ >pool.xml && thin_restore -i pool.xml -o tmeta.new",
+		Annotations: ends("all mappings are sure", "some are lost or doubtful"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch o.format {
 			case "text", "json", "xml":

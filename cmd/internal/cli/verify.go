@@ -28,7 +28,8 @@ one whose own checksums do.
 
 What cannot be compared is counted apart: legs that are missing or stale, sectors that cannot be
 read, and parity that was never in sync.`,
-		Example: "  lvrescue verify vg0/home disks/",
+		Example:     "  lvrescue verify vg0/home disks/",
+		Annotations: ends("all legs were compared, and agree", "legs disagree, or could not be compared"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runVerify(cmd.Context(), a, &o, args)
 		},

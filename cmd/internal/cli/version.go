@@ -16,6 +16,7 @@ func newVersion(a *app) *cobra.Command {
 		Example:           "  lvrescue version",
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
+		Annotations:       ends("it was printed", ""),
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
 				return a.printJSON(nil, nil)
