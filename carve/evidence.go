@@ -13,6 +13,7 @@ import (
 // Limits of what a case adds to the evidence.
 const (
 	maxPlaces   = 256      // of one source
+	maxAreas    = 16       // of one place
 	maxCopies   = 8192     // of one source
 	maxEvidence = 64 << 20 // bytes of all texts, those of the scan among them
 )
@@ -30,12 +31,16 @@ func (c *Case) Places(src *scan.Source) []scan.Place {
 	}
 	best := map[int64]scan.Place{}
 	rank := map[int64]int{}
+	areas := map[int64][]int64{}
 	for _, f := range finds {
 		if f.Start == nil || f.Kind != Label && f.Kind != Area || f.Kind == Area && f.checksum() != metadata.ChecksumValid {
 			continue
 		}
 		at, worth := *f.Start, vouched(f)
 		p := scan.Place{Offset: at}
+		if f.Kind == Area && len(areas[at]) < maxAreas {
+			areas[at] = append(areas[at], f.Offset)
+		}
 		if f.Kind == Label {
 			worth += 4
 			if f.checksum() == metadata.ChecksumValid {
@@ -47,7 +52,8 @@ func (c *Case) Places(src *scan.Source) []scan.Place {
 		}
 	}
 	var list []scan.Place
-	for _, p := range best {
+	for at, p := range best {
+		p.Areas = areas[at]
 		list = append(list, p)
 	}
 	slices.SortFunc(list, func(a, b scan.Place) int {

@@ -62,7 +62,7 @@ func (s *sourceScan) lost(c container) {
 		if pv != nil && (pv.Label != nil || pv.hasArea(l.header.At)) {
 			continue
 		}
-		if pv == nil && l.base >= 0 && l.base != c.start && s.labelled(container{l.base, c.start + c.size - l.base, c.where}) {
+		if pv == nil && l.base >= 0 && l.base != c.start && s.labelled(container{start: l.base, size: c.start + c.size - l.base, where: c.where}) {
 			s.find(Info, "pv-elsewhere", at, "this metadata area led to a PV at byte %d, where no table has one", l.base)
 			s.elsewhere(s.known(l.base), headers)
 			continue
@@ -153,7 +153,8 @@ func (s *sourceScan) assume(c container) {
 		"metadata texts stand where the first metadata area of a PV usually is; its label and the area's header are lost")
 }
 
-// searchHeaders finds mda headers near the start and near the end of a container.
+// searchHeaders finds mda headers near the start and near the end of a container, and where
+// carving has found some that have the PV begin with the container.
 func (s *sourceScan) searchHeaders(c container) []lostArea {
 	dev := s.device(c, c.start)
 	end := min(c.size, s.src.Dev.Size()-c.start)
@@ -165,6 +166,13 @@ func (s *sourceScan) searchHeaders(c container) []lostArea {
 			if l, ok := lostHeader(b[i:], c, w.from+i); ok && len(found) < maxHeaders {
 				found = append(found, l)
 			}
+		}
+	}
+	for _, at := range c.areas {
+		b, _ := read(s.src.Dev, at, metadata.MDAHeaderSize)
+		l, ok := lostHeader(b, c, at-c.start)
+		if ok && l.base == c.start && len(found) < maxHeaders && !slices.ContainsFunc(found, func(o lostArea) bool { return o.base == l.base && o.header.At == l.header.At }) {
+			found = append(found, l)
 		}
 	}
 	return found

@@ -18,14 +18,18 @@ func (s *sourceScan) withPlaces(list []container) []container {
 	}
 	size := s.src.Dev.Size()
 	for _, p := range s.places(s.src) {
-		if p.Offset < 0 || p.Offset >= size || slices.ContainsFunc(list, func(c container) bool { return c.start == p.Offset }) {
+		switch i := slices.IndexFunc(list, func(c container) bool { return c.start == p.Offset }); {
+		case i >= 0:
+			list[i].areas = p.Areas
+			continue
+		case p.Offset < 0 && len(p.Areas) == 0, p.Offset < -maxLacking, p.Offset >= size:
 			continue
 		}
 		n := size - p.Offset
 		if p.Size > 0 {
 			n = p.Size
 		}
-		list = append(list, container{p.Offset, n, carved})
+		list = append(list, container{p.Offset, n, carved, p.Areas})
 	}
 	return list
 }

@@ -27,8 +27,9 @@ type Options struct {
 
 // Place is a span of a source that may hold a PV.
 type Place struct {
-	Offset int64 // bytes; below 0 when the source lacks the PV's start
-	Size   int64 // bytes; 0 when it is not known, so that the PV may reach to the end of the source
+	Offset int64   // bytes; below 0 when the source lacks the PV's start
+	Size   int64   // bytes; 0 when it is not known, so that the PV may reach to the end of the source
+	Areas  []int64 // bytes of the source where headers of metadata areas stand that say so
 }
 
 // Run scans sources and lvm2 backup files. An argument is a regular file, a block device,

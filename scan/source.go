@@ -46,8 +46,9 @@ func (s *sourceScan) problem(p metadata.Problem, at int64, follows string) {
 
 // container is a span of the source that may hold a PV: all of it, or a partition.
 type container struct {
-	start, size int64 // bytes in the source; size may run past its end
+	start, size int64 // bytes in the source; size may run past its end, start lie before it
 	where       string
+	areas       []int64 // as in [Place]
 }
 
 // run opens and scans the source. The error is that of ctx.
@@ -67,7 +68,7 @@ func (s *sourceScan) scan(ctx context.Context) error {
 		if c.where != carved {
 			s.signatures(c)
 		}
-		labelled[i] = s.labelled(c)
+		labelled[i] = c.start >= 0 && s.labelled(c)
 	}
 	for i, c := range slices.Backward(containers) { // what partitions hold is not the whole's
 		if err := ctx.Err(); err != nil {

@@ -284,7 +284,25 @@ func (c *Candidate) bySize(absent []rebuild.Absent) {
 		c.add(exactSize, false, fmt.Sprintf("it has the PV's %d bytes", need))
 	case have < need:
 		c.add(tooSmall, false, fmt.Sprintf("it has %d bytes, the PV %d", have, need))
+	case endsWith(c.At, need):
+		weight := exactSize + onlySize
+		if slices.ContainsFunc(absent, func(a rebuild.Absent) bool {
+			return a.PV.ID != c.PV.ID && endsWith(c.At, a.PV.DevSize*block.SectorSize)
+		}) {
+			weight = exactSize
+		}
+		c.add(weight, false, fmt.Sprintf("its second metadata area ends where a PV of %d bytes does", need))
 	}
+}
+
+// endsWith tells whether a metadata area stands at the end that a PV of size bytes would have
+// at a place, aligned as lvm2 does.
+func endsWith(at *scan.PV, size int64) bool {
+	const alignment = 1 << 20
+	return slices.ContainsFunc(at.Areas, func(a *scan.Area) bool {
+		end := a.Offset + a.Size
+		return a.Number == 2 && a.Header != nil && a.Header.Checksum == metadata.ChecksumValid && end <= size && size-end < alignment
+	})
 }
 
 // choose uses what is strong and has no rival, best first: what is used then is no rival of

@@ -59,14 +59,14 @@ func places(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, p *probe) []*
 		for _, part := range partition.Read(s.Dev, size).Partitions {
 			at(part.Start, block.NewSection(s.Dev, part.Start, part.Size, "behind the end of "+s.Name), part.String())
 		}
-		lack := a.PV.DevSize*block.SectorSize - size
+		lack := a.PV.DevSize*block.SectorSize - size // or, below 0, what is too much
 		for _, off := range slices.Concat(p.bases(ev.Signs, s), starts[:], []int64{-lack}) {
-			if off > 0 && off < size {
+			switch {
+			case off > 0 && off < size:
 				at(off, rest(off), guessed)
+			case off < 0 && off > -min(maxLacking, a.PV.DevSize*block.SectorSize):
+				at(off, block.NewPadded(s.Dev, -off, s.Name+" lacks the start of the disk"), guessed)
 			}
-		}
-		if lack > 0 && lack < maxLacking {
-			at(-lack, block.NewPadded(s.Dev, lack, s.Name+" lacks the start of the disk"), guessed)
 		}
 	}
 	return list

@@ -166,13 +166,16 @@ func (v view) filesystem(add adder) {
 	case first.Size > v.after.Size():
 		add(opposing, -1, "%s of %d bytes stands at the start of LV %s, which has only %d", first.Format, first.Size, v.lv.Name, v.after.Size())
 		return
-	case first.Size > 0 && v.after.Size()-first.Size < max(first.Block, 64<<10):
+	case first.Size > 0 && v.after.Size()-first.Size < max(first.Block, sizeSlack):
 		add(identity, v.p.onPV(v.lv, first.Start), "%s of just its size stands at the start of LV %s", first.Format, v.lv.Name)
 	case first.Checksum != metadata.ChecksumInvalid:
 		add(fitting, v.p.onPV(v.lv, first.Start), "%s stands at the start of LV %s", first.Format, v.lv.Name)
 	}
 	v.copies(first, isNew, add)
 }
+
+// sizeSlack is how much larger than its filesystem an LV is, at most, that was made for it.
+const sizeSlack = 64 << 10
 
 // maxCopies bounds how many copies of a superblock are looked for.
 const maxCopies = 64

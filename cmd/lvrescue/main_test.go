@@ -109,6 +109,8 @@ func doDamage(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(damage.Flip(file, n[0], 0))
 	case "truncate":
 		ts.Check(damage.Truncate(file, n[0]))
+	case "shift":
+		ts.Check(damage.Shift(file, n[0], n[1]))
 	default:
 		ts.Fatalf("no damage is called %q", args[0])
 	}
