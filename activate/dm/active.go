@@ -3,6 +3,7 @@ package dm
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,7 +45,8 @@ func (h *Host) Active() (list []*Active, err error) {
 		}
 		return a
 	}
-	for _, i := range h.known {
+	for _, name := range slices.Sorted(maps.Keys(h.known)) {
+		i := h.known[name]
 		base, ok := topUUID(i.uuid)
 		if !ok {
 			continue
@@ -100,7 +102,10 @@ func (h *Host) Deactivate(a *Active) error {
 		}
 		left = slices.Delete(left, max(free, 0), max(free, 0)+1)
 	}
-	h.known = slices.DeleteFunc(h.known, func(i info) bool { return slices.Contains(a.Devices, i.name) })
+	for _, name := range a.Devices {
+		delete(h.known, name)
+	}
+	delete(h.tops, a.UUID)
 	return h.records.remove(a.Record)
 }
 

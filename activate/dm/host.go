@@ -57,7 +57,9 @@ type Host struct {
 	records records
 	lock    io.Closer
 
-	known    []info // all devices, when the Host was opened
+	known    map[string]info   // all devices by name
+	tops     map[string]string // by the UUID of an LV's own device, one of its devices
+	live     []info            // LVM's devices
 	attached map[Node]attachment
 }
 
@@ -68,7 +70,7 @@ type attachment struct {
 
 // newHost looks at what there is.
 func newHost(k kernel, r records, lock io.Closer) (*Host, error) {
-	h := &Host{kernel: k, records: r, lock: lock, attached: map[Node]attachment{}}
+	h := &Host{kernel: k, records: r, lock: lock, known: map[string]info{}, tops: map[string]string{}, attached: map[Node]attachment{}}
 	names, err := k.devices()
 	if err != nil {
 		return nil, fmt.Errorf("listing the devices of device-mapper: %w", err)
@@ -77,12 +79,23 @@ func newHost(k kernel, r records, lock io.Closer) (*Host, error) {
 		i, err := k.info(name)
 		switch {
 		case err == nil:
-			h.known = append(h.known, i)
+			h.know(i)
 		case !errors.Is(err, syscall.ENXIO): // it has gone since
 			return nil, fmt.Errorf("device-mapper device %s: %w", name, err)
 		}
 	}
 	return h, nil
+}
+
+// know keeps a device in mind.
+func (h *Host) know(i info) {
+	h.known[i.name] = i
+	if top, ok := topUUID(i.uuid); ok && (h.tops[top] == "" || top == i.uuid) {
+		h.tops[top] = i.name
+	}
+	if strings.HasPrefix(i.uuid, lvmPrefix) {
+		h.live = append(h.live, i)
+	}
 }
 
 // Close lets go of all that is not needed any more.
@@ -112,7 +125,7 @@ func (e *LiveError) Error() string {
 // Live returns a *LiveError if LVM has a VG of this UUID active.
 func (h *Host) Live(name string, id metadata.ID) error {
 	var live []string
-	for _, i := range h.known {
+	for _, i := range h.live {
 		if id != "" && strings.HasPrefix(i.uuid, lvmPrefix+string(id)) {
 			live = append(live, i.name)
 		}
@@ -183,7 +196,7 @@ func (h *Host) Activate(s *Stack, r Record) (err error) {
 		}
 	}
 	for _, d := range s.Devices {
-		h.known = append(h.known, info{name: d.Name, uuid: d.UUID, dev: made[d], active: true})
+		h.know(info{name: d.Name, uuid: d.UUID, dev: made[d], active: true})
 	}
 	return nil
 }
@@ -193,15 +206,11 @@ func (h *Host) Left(dir string) int64 { return h.kernel.left(dir) }
 
 // collision tells whether a name or UUID of a stack is taken.
 func (h *Host) collision(s *Stack) error {
-	names := map[string]bool{}
-	for _, d := range s.Devices {
-		names[d.Name] = true
+	if name, ok := h.tops[s.Top().UUID]; ok {
+		return &ActiveError{s.VG + "/" + s.LV, name}
 	}
-	for _, i := range h.known {
-		switch {
-		case strings.HasPrefix(i.uuid, s.Top().UUID):
-			return &ActiveError{s.VG + "/" + s.LV, i.name}
-		case names[i.name]:
+	for _, d := range s.Devices {
+		if i, ok := h.known[d.Name]; ok {
 			return &NameError{s.Top().Name, i.name, i.uuid}
 		}
 	}

@@ -66,7 +66,7 @@ func cstring(b []byte) string {
 // do runs a request. If the answer does not fit the room grows.
 func (c *control) do(r request) (*answer, error) {
 	const most = 1 << 28
-	for room := max(r.room, 1<<12); ; room *= 4 {
+	for room := r.room; ; room = max(4*room, 1<<12) {
 		buf := make([]byte, headerSize+max(len(r.data), room))
 		head := (*unix.DmIoctl)(unsafe.Pointer(&buf[0]))
 		*head = unix.DmIoctl{

@@ -104,25 +104,28 @@ func takeLock(path string) (*os.File, error) {
 	}
 }
 
-// link makes the node of a device, as udev would, unless udev has.
+// link makes the node of a device, as udev would, unless udev has. One that is left of a
+// device that is gone is replaced.
 func (m *machine) link(name string, dev uint64) error {
-	path := filepath.Join(mapperDir, name)
-	target := fmt.Sprintf("../dm-%d", minor(dev))
-	if _, err := os.Stat(filepath.Join(mapperDir, target)); err != nil { // no devtmpfs
-		err := unix.Mknod(path, unix.S_IFBLK|0o600, int(dev))
-		if errors.Is(err, unix.EEXIST) {
+	path, target := filepath.Join(mapperDir, name), fmt.Sprintf("../dm-%d", minor(dev))
+	node := func() error { return unix.Symlink(target, path) }
+	if !isNode(filepath.Join(mapperDir, target), dev) { // no devtmpfs
+		node = func() error { return unix.Mknod(path, unix.S_IFBLK|0o600, int(dev)) }
+	}
+	err := node()
+	if errors.Is(err, fs.ErrExist) {
+		if isNode(path, dev) {
 			return nil
 		}
-		return err
+		err = errors.Join(os.Remove(path), node())
 	}
-	err := os.Symlink(target, path)
-	if !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if now, err := os.Readlink(path); err == nil && now != target {
-		return errors.Join(os.Remove(path), os.Symlink(target, path)) // of a device that is gone
-	}
-	return nil
+	return err
+}
+
+// isNode tells whether a path leads to a block device of a number.
+func isNode(path string, dev uint64) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK && st.Rdev == dev
 }
 
 // unlink takes the node of a device away, if udev has not.

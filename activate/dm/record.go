@@ -27,14 +27,14 @@ type records string
 
 func (d records) path(uuid string) string { return filepath.Join(string(d), uuid+".json") }
 
-// write puts a record down before anything of the LV is made.
+// write puts a record down before anything of the LV is made. One that is cut short is read
+// as one that says nothing.
 func (d records) write(r Record) error {
-	b, err := json.MarshalIndent(r, "", "  ")
+	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	tmp := d.path(r.UUID) + ".new"
-	return errors.Join(os.WriteFile(tmp, append(b, '\n'), 0o600), os.Rename(tmp, d.path(r.UUID)))
+	return os.WriteFile(d.path(r.UUID), append(b, '\n'), 0o600)
 }
 
 // read gives the record of a UUID; if there is none, one that says nothing but that.
