@@ -32,7 +32,11 @@ func (p *planner) findDevice(t *Thin, lv *metadata.LV, pool *thinPool, made uint
 	}
 	found, salvageErr := p.salvagePool(pool)
 	if salvageErr != nil {
-		return fmt.Errorf("the metadata of pool %s (LV %s) cannot be used: %w", pool.lv.Name, pool.fields.Metadata, salvageErr)
+		advice := ""
+		if !p.always() {
+			advice = "; --thin=salvage also looks where it was before a pvmove or a repair"
+		}
+		return fmt.Errorf("the metadata of pool %s (LV %s) cannot be used: %w%s", pool.lv.Name, pool.fields.Metadata, salvageErr, advice)
 	}
 	d := found.Devices[t.DeviceID]
 	if d == nil || d.Known != nil && d.Known.TransactionID != made {

@@ -19,7 +19,7 @@ import (
 // layered are the corpora whose LVs keep bytes in more than one place.
 var layered = []string{
 	"mirror", "mirror-log", "pvmove", "snapshot", "merge", "integrity", "integrity-tags", "stacked", "thin", "thin-crash", "thin-shapes", "cache",
-	"cache-crash", "writecache", "writecache-crash", "writecache-pmem-crash", "pools-stacked",
+	"cache-crash", "writecache", "writecache-crash", "writecache-pmem", "writecache-pmem-crash", "needs-check", "thin-moved", "pools-stacked",
 }
 
 // TestLostDisksNeverInventAByte takes each disk away in turn.

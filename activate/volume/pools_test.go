@@ -208,7 +208,7 @@ func TestThinPoolItselfIsItsData(t *testing.T) {
 }
 
 func TestWritecacheDamage(t *testing.T) {
-	for _, corpus := range []string{"writecache", "writecache-crash", "writecache-pmem-crash"} {
+	for _, corpus := range []string{"writecache", "writecache-crash", "writecache-pmem", "writecache-pmem-crash"} {
 		for _, key := range []string{"vgw/w4k", "vgw/w512"} {
 			t.Run(corpus+" "+key[4:], func(t *testing.T) {
 				c := fixtures.Open(t, corpus)

@@ -150,6 +150,44 @@ func TestThinMetadataWhereItWas(t *testing.T) {
 	}
 }
 
+// TestThinMetadataBeforePvmove loses the metadata of a pool that pvmove had taken elsewhere:
+// where it came from it is as it was then, and what was written since is not passed off as good.
+func TestThinMetadataBeforePvmove(t *testing.T) {
+	disks := fixtures.Open(t, "thin-moved")
+	_, dev := found(t, disks, "vgm/t1")
+	healthy := content(t, dev)
+	plan := func(thin string) *activate.Plan {
+		ev, err := scan.Run(context.Background(), disks.Paths(), scan.Options{History: thin != ""})
+		require.NoError(t, err)
+		res, err := rebuild.Build(ev, rebuild.Options{Thin: thin})
+		require.NoError(t, err)
+		g, err := res.Find("vgm")
+		require.NoError(t, err)
+		vg := g.At(nil)
+		lv, err := vg.LV("t1")
+		require.NoError(t, err)
+		p, err := activate.New(vg, lv, OpenVolume)
+		require.NoError(t, err)
+		return p
+	}
+	meta := plan("").Root.Segments[0].Target.(activate.Thin).Metadata.Volume
+	require.Len(t, meta.Segments, 1)
+	in := meta.Segments[0].Target.(activate.Linear).Input
+	require.NoError(t, damage.Zero(in.PV.Found.Source.Name, in.PV.Found.Offset+in.Off, meta.Size))
+
+	lost := plan("").Root.Segments[0].Target
+	require.IsType(t, activate.Error{}, lost)
+	require.Contains(t, lost.(activate.Error).Why, "--thin=salvage")
+
+	dev = Open(plan("salvage"))
+	old := content(t, dev)
+	const since, until = 500 * 4096, 520 * 4096
+	require.Equal(t, healthy[:since], old[:since])
+	require.Equal(t, healthy[until:], old[until:])
+	require.NotEqual(t, healthy[since:until], old[since:until])
+	require.Equal(t, dev.Size(), block.Summarise(dev).Doubtful)
+}
+
 // flipIn turns a bit of what an input reads at a byte, on those legs of a raid1 on the way.
 func flipIn(t *testing.T, in activate.Input, at int64, legs []int) {
 	t.Helper()
