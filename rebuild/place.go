@@ -76,7 +76,7 @@ func assumed(ev *scan.Evidence, as []Assume) ([]*scan.PV, error) {
 		}
 		s := ev.Sources[i]
 		if a.Offset < -maxLacking || a.Offset >= s.Dev.Size() {
-			return nil, fmt.Errorf("--assume %s=%s@%d: the source has %d bytes", a.PV, a.Source, a.Offset, s.Dev.Size())
+			return nil, fmt.Errorf("--assume %s=%s@%d: expected a byte of the source, which has %d", a.PV, a.Source, a.Offset, s.Dev.Size())
 		}
 		pvs = append(pvs, &scan.PV{Source: s, Offset: a.Offset, Where: byHand, Dev: from(s, a.Offset), Label: &metadata.Label{PVID: a.PV}})
 	}

@@ -54,7 +54,7 @@ func (s *sourceScan) applyMap(file *block.File) error {
 	if path, ok := s.maps[filepath.Clean(s.src.Name)]; ok {
 		m, err := block.ReadMapfile(path)
 		if err != nil {
-			return fmt.Errorf("its mapfile: %w", err)
+			return fmt.Errorf("mapfile of %s: %w", s.src.Name, err)
 		}
 		s.useMap(file, m, path)
 		return nil

@@ -1,8 +1,10 @@
 package export
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"strings"
 	"time"
@@ -53,6 +55,9 @@ func readBefore(path string, opts *Options, size int64) (before, error) {
 		end = one.End()
 		room = b.add(stretch{off: one.Off, n: one.Len, kind: byte(one.Status)}) && room
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return before{}, fmt.Errorf("%s, which says how far the export came, is not there: --force starts over", path)
+	}
 	if err != nil {
 		return before{}, err
 	}

@@ -121,6 +121,7 @@ func TestExportRefuses(t *testing.T) {
 		return path
 	}
 	file("exists.img")
+	require.NoError(t, os.Truncate(file("finished.img"), mib))
 	file("maps.img.map")
 	file("parts.img.part")
 	file("partmaps.img.part.map")
@@ -135,10 +136,11 @@ func TestExportRefuses(t *testing.T) {
 		"device":            {"/dev/loop0", "export to a file", Options{Force: true}},
 		"null":              {"/dev/null", "is a device", Options{Force: true}},
 		"existing":          {dir + "/exists.img", "exists; choose another name", Options{Resume: true}},
+		"finished":          {dir + "/finished.img", "finished.img is finished", Options{Resume: true}},
 		"foreign map":       {dir + "/maps.img", "maps.img.map exists and is not from an export", Options{}},
 		"foreign part map":  {dir + "/partmaps.img", "partmaps.img.part.map exists and is not from an export", Options{}},
-		"part":              {dir + "/parts.img", "from an unfinished export", Options{}},
-		"part without map":  {dir + "/parts.img", "parts.img.part.map: no such file", Options{Resume: true}},
+		"part":              {dir + "/parts.img", "--resume goes on with it, --force starts over", Options{}},
+		"part without map":  {dir + "/parts.img", "parts.img.part.map, which says how far the export came, is not there", Options{Resume: true}},
 		"part is directory": {dir + "/isdir.img", "in the way", Options{Force: true}},
 		"part is a link":    {dir + "/linked.img", "in the way", Options{Force: true}},
 		"dangling link":     {dir + "/dangling.img", "a link to nothing", Options{Force: true}},
@@ -207,7 +209,7 @@ func TestExportFailsAndResumes(t *testing.T) {
 	require.NoFileExists(t, out)
 
 	_, err = Run(context.Background(), dev, out, opts)
-	require.ErrorContains(t, err, "from an unfinished export")
+	require.ErrorContains(t, err, "--resume goes on with it")
 
 	opts.Resume = true
 	other := opts

@@ -15,7 +15,7 @@ import (
 // touches nothing until it has seen that nothing will be lost.
 func openImage(path string, size int64, opts *Options) (*image, error) {
 	i := &image{path: path, force: opts.Force}
-	if err := i.checkPath(); err != nil {
+	if err := i.checkPath(size, opts); err != nil {
 		return nil, err
 	}
 	if err := i.checkSources(opts); err != nil {
@@ -34,7 +34,7 @@ func openImage(path string, size int64, opts *Options) (*image, error) {
 	case exists && opts.Resume:
 		err = i.reopen(size, opts)
 	case exists && !opts.Force:
-		err = fmt.Errorf("%s exists, from an unfinished export: resume that, or force a new one", i.part())
+		err = fmt.Errorf("%s is there, from an unfinished export: --resume goes on with it, --force starts over", i.part())
 	default:
 		err = i.create(size, opts)
 	}
@@ -47,8 +47,19 @@ func openImage(path string, size int64, opts *Options) (*image, error) {
 	return i, nil
 }
 
+// FinishedError says that there is nothing to resume: under the image's name stands a file as
+// large as it would be.
+type FinishedError struct {
+	Path string // the image
+	Map  string // of it; there is none when nothing is missing
+}
+
+func (e *FinishedError) Error() string {
+	return e.Path + " is finished: there is nothing to go on with; --force exports it anew"
+}
+
 // checkPath refuses what cannot become an image.
-func (i *image) checkPath() error {
+func (i *image) checkPath(size int64, opts *Options) error {
 	info, err := os.Stat(i.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -64,6 +75,8 @@ func (i *image) checkPath() error {
 		return fmt.Errorf("%s is a device; lvrescue writes image files only: export to a file, and copy that to the device once it is checked", i.path)
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", i.path)
+	case opts.Resume && !i.force && info.Size() == size:
+		return &FinishedError{Path: i.path, Map: i.mapfile()}
 	case !i.force:
 		return fmt.Errorf("%s exists; choose another name, or replace it with --force", i.path)
 	}

@@ -116,7 +116,7 @@ func runActivate(ctx context.Context, a *app, o *activateOptions, args []string)
 	if o.overlay != "" {
 		keep, err := g.protectedAll(lvs, len(sources) > 0)
 		if err == nil {
-			err = apart(existing(o.overlay), keep)
+			err = onNoSource(existing(o.overlay), keep)
 		}
 		if err != nil {
 			return err

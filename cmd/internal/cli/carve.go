@@ -17,7 +17,6 @@ import (
 	"github.com/lvrescue/lvrescue/carve"
 	"github.com/lvrescue/lvrescue/cmd/internal/render"
 	"github.com/lvrescue/lvrescue/scan"
-	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 type carveOptions struct {
@@ -107,8 +106,13 @@ func runCarve(ctx context.Context, a *app, o *carveOptions, args []string) error
 		return err
 	}
 	defer ev.Close()
-	if err := unopened(ev); err != nil {
+	if err := unopened(ev, true); err != nil {
 		return err
+	}
+	for _, s := range ev.Sources {
+		if s.Dev != nil && opt.From > 0 && opt.From >= s.Dev.Size() {
+			return usagef("", "--range %q begins behind the end of %s, which has %d bytes", o.span, s.Name, s.Dev.Size())
+		}
 	}
 	return o.search(ctx, a, ev, args, opt)
 }
@@ -119,7 +123,7 @@ func (o *carveOptions) search(ctx context.Context, a *app, ev *scan.Evidence, ar
 	if err != nil {
 		return err
 	}
-	if err := apart(existing(o.caseDir), keep); err != nil {
+	if err := onNoSource(existing(o.caseDir), keep); err != nil {
 		return err
 	}
 	c, err := carve.OpenToWrite(o.caseDir)
@@ -163,20 +167,6 @@ func (o *carveOptions) search(ctx context.Context, a *app, ev *scan.Evidence, ar
 		return errPartial
 	}
 	return err
-}
-
-// apart makes sure that a folder for output lies on none of the sources.
-func apart(dir string, sources []block.Identity) error {
-	id, err := block.Identify(dir)
-	if err != nil {
-		return err
-	}
-	for _, s := range sources {
-		if id.LiesOn(s) {
-			return fmt.Errorf("%s lies on the source %s, which must not be written to", dir, s.Name)
-		}
-	}
-	return nil
 }
 
 // carveProgress shows a search as soon as its size is known.

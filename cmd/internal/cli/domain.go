@@ -39,7 +39,7 @@ An image has been read but for what its mapfile says; a disk without a mapfile h
 at all. With --metadata the ranges are those that hold labels, metadata areas and partition
 tables: read these first, and the LVs can be named.`,
 		Example:     "  lvrescue domain vg0/home sda.img sdb.img -o domains/\n  ddrescue -r1 -m domains/sda.img.domain.map /dev/sda sda.img sda.img.map",
-		Annotations: ends("what is needed and unread is in the mapfiles", "the same, but a PV that the LV needs is missing"),
+		Annotations: ends("what is needed and unread is in the mapfiles", "the same, but a PV that the LV needs is missing, or with --metadata a source could not be read"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runDomain(cmd.Context(), a, &o, args)
 		},
@@ -79,7 +79,9 @@ func runDomain(ctx context.Context, a *app, o *domainOptions, args []string) err
 	defer g.Close()
 	a.warn(slices.DeleteFunc(slices.Clone(g.Result.Findings), func(f scan.Finding) bool { return !strings.HasPrefix(f.Code, "map-") }))
 	needs, absent := domain.OfMetadata(g.Evidence), []domain.Absent(nil)
-	if !o.metadata {
+	if o.metadata {
+		a.warn(failures(g.Result.Findings))
+	} else {
 		s, err := g.lv(name, o.at)
 		if err != nil {
 			return err
@@ -100,8 +102,11 @@ func runDomain(ctx context.Context, a *app, o *domainOptions, args []string) err
 		say(a.err, "warning: ", fmt.Sprintf("PV %s (%s) is missing: %s of the LV lie there, and no disk can be asked for them",
 			p.PV.Meta.Key, p.PV.Meta.ID, a.size(p.Wanted.Bytes())))
 	}
-	if err == nil && len(absent) > 0 {
+	switch {
+	case err == nil && len(absent) > 0:
 		return errPartial
+	case err == nil && o.metadata:
+		return verdict(nil, g.Sources)
 	}
 	return err
 }

@@ -111,7 +111,7 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 	if found != nil {
 		found.Add(ev, history)
 	}
-	if err := unopened(ev); err != nil {
+	if err := unopened(ev, len(sources) > 0); err != nil {
 		return nil, err
 	}
 	res, candidates, err := match.Build(ev, rebuild.Options{Assume: placed, Without: f.without, Strict: f.strict, Thin: f.thin})
@@ -121,22 +121,28 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 	return &gathered{ev, res, candidates}, nil
 }
 
-// unopened is the error for when there is nothing to look at.
-func unopened(ev *scan.Evidence) error {
+// unopened is the error for when there is nothing to look at. named says whether the user
+// named sources.
+func unopened(ev *scan.Evidence, named bool) error {
 	var errs []error
+	absent := false
 	for _, s := range ev.Sources {
 		if s.Dev != nil {
 			return nil
 		}
+		var path *fs.PathError
+		absent = absent || errors.Is(s.Err, fs.ErrNotExist) && errors.As(s.Err, &path) && path.Path == s.Name
 		errs = append(errs, s.Err)
 	}
-	if len(errs) == 0 && len(ev.Copies) == 0 {
+	err := errors.Join(errs...)
+	switch {
+	case len(errs) == 0 && len(ev.Copies) == 0:
 		return hinted(errors.New("there is nothing to look at: no source was found"),
 			"name image files, block devices, or directories of images; without any, block devices are searched, which takes root")
-	}
-	err := errors.Join(errs...)
-	if errors.Is(err, fs.ErrNotExist) {
+	case absent:
 		return hinted(err, "a source is an image file, a block device or a directory of images; a VG or VG/LV stands in front of the sources")
+	case !named && err != nil:
+		return hinted(err, "no source was named, so all block devices were looked at; name image files or directories of images, or run lvrescue as root")
 	}
 	return err
 }
@@ -225,15 +231,23 @@ func (g *gathered) groups(vg string) ([]*rebuild.Group, error) {
 }
 
 // at places a group's PVs at the version that the user named, "" for the current one.
-func at(g *rebuild.Group, version string) (*rebuild.VG, error) {
-	if version == "" {
+func at(g *rebuild.Group, name string) (*rebuild.VG, error) {
+	if name == "" {
 		return g.At(nil), nil
 	}
-	v, err := g.Version(version)
+	v, err := namedVersion(g, name)
 	if err != nil {
 		return nil, err
 	}
 	return g.At(v), nil
+}
+
+// namedVersion finds the version that the user named.
+func namedVersion(g *rebuild.Group, name string) (*rebuild.Version, error) {
+	if !versionName.MatchString(name) {
+		return nil, usagef("lvrescue history "+g.Name()+" lists the versions", "version %q: expected a seqno such as 12, or 12:1a2b3c4d", name)
+	}
+	return g.Version(name)
 }
 
 // count puts a number before a noun.

@@ -87,6 +87,10 @@ func hintFor(err error) string {
 		return "this user may not use that file or directory: choose another place, or run lvrescue as a user who may"
 	case errors.Is(err, fs.ErrPermission):
 		return "reading disks takes root, or membership of the group that owns them (often \"disk\")"
+	case errors.Is(err, syscall.ENOTDIR):
+		return "a directory is expected there, or none yet: name another place"
+	case errors.Is(err, syscall.EROFS):
+		return "that filesystem cannot be written to: name another place"
 	case errors.Is(err, syscall.ENOSPC):
 		return "make room, then run the same command again"
 	}

@@ -33,6 +33,10 @@ func (o *exportOptions) run(ctx context.Context, a *app, g *gathered, jobs []exp
 	failed := 0
 	for _, job := range jobs {
 		row, err := o.exportOne(ctx, a, g, job, named)
+		var before *export.FinishedError
+		if o.all && errors.As(err, &before) {
+			row, err = a.finishedBefore(job.lv, before)
+		}
 		if codeOf(err) == exitFailed {
 			failed++
 		}
@@ -63,6 +67,23 @@ func (o *exportOptions) run(ctx context.Context, a *app, g *gathered, jobs []exp
 		}
 	}
 	return worst
+}
+
+// finishedBefore tells of an image that an earlier run of the command has finished.
+func (a *app) finishedBefore(s *assessed, e *export.FinishedError) (*lvRow, error) {
+	row := lvRowOf(s)
+	row.File = e.Path
+	if !a.json {
+		fmt.Fprintln(a.out, render.Paragraph("", fmt.Sprintf("%s → %s: finished before, and left as it is", s.name(), e.Path)))
+	}
+	if !exists(e.Map) {
+		return &row, nil
+	}
+	row.Map = e.Map
+	if !a.json {
+		fmt.Fprintf(a.out, "  map     %s\n", render.Printable(e.Map))
+	}
+	return &row, errPartial
 }
 
 // exportOne exports one LV. The row tells of what was delivered; it is nil if nothing was.

@@ -83,7 +83,7 @@ func runGuess(ctx context.Context, a *app, o *guessOptions, args []string) error
 		return err
 	}
 	defer ev.Close()
-	if err := unopened(ev); err != nil {
+	if err := unopened(ev, true); err != nil {
 		return err
 	}
 	if found != nil {

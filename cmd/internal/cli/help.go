@@ -55,10 +55,20 @@ func describeCobras(root *cobra.Command) {
 			cmd.Use, cmd.Short = "help [COMMAND...]", "Show the help of a command"
 			cmd.Long = "Show what a command does, its flags, examples and exit codes: the same as COMMAND --help."
 			cmd.Example = "  lvrescue help export\n  lvrescue help thin check"
+			cmd.Run = nil
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				found, rest, err := cmd.Root().Find(args)
+				if err != nil || len(rest) > 0 {
+					return unknownCommand(found, append(rest, args...))
+				}
+				return found.Help()
+			}
 		case cmd.Name() == "completion":
 			cmd.Short = "Print a script that completes commands and flags in a shell"
 			cmd.Long = "Print a script for bash, fish, PowerShell or zsh that completes lvrescue's commands, flags and their values. make install puts those of bash, fish and zsh into place."
 			cmd.Example = "  source <(lvrescue completion bash)"
+			cmd.Args = unknownCommand
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		case cmd.HasParent() && cmd.Parent().Name() == "completion":
 			cmd.Short = "Print the script for " + cmd.Name()
 			cmd.Long = "Print the script that completes lvrescue's commands in " + cmd.Name() + "."

@@ -83,16 +83,21 @@ func runHistory(ctx context.Context, a *app, o *historyOptions, args []string) e
 	if err != nil {
 		return err
 	}
-	if o.show == "" && o.diff == "" {
-		return a.listVersions(g, groups)
-	}
-	if len(groups) > 1 {
+	a.warn(failures(g.Result.Findings))
+	switch {
+	case o.show == "" && o.diff == "":
+		err = a.listVersions(g, groups)
+	case len(groups) > 1:
 		return usagef("name the VG before the sources", "--show and --diff need one VG, found %d", len(groups))
+	case o.show != "":
+		err = a.showVersion(g, groups[0], o.show)
+	default:
+		err = a.diffVersions(g, groups[0], o.diff)
 	}
-	if o.show != "" {
-		return a.showVersion(g, groups[0], o.show)
+	if err != nil {
+		return err
 	}
-	return a.diffVersions(g, groups[0], o.diff)
+	return verdict(nil, g.Sources)
 }
 
 type versionRow struct {
@@ -193,13 +198,10 @@ func (a *app) listVersions(g *gathered, groups []*rebuild.Group) error {
 		}
 	}
 	if a.json {
-		if err := a.printJSON(g, append(findings, g.Result.Findings...), rows...); err != nil {
-			return err
-		}
-	} else {
-		a.warn(findings)
+		return a.printJSON(g, append(findings, g.Result.Findings...), rows...)
 	}
-	return verdict(nil, g.Sources)
+	a.warn(findings)
+	return nil
 }
 
 func (a *app) printVersions(g *rebuild.Group, r reportRows) error {
@@ -278,7 +280,7 @@ func slots(copies []copyRow) string {
 
 // showVersion prints a version's text as lvm2 writes backup files.
 func (a *app) showVersion(g *gathered, group *rebuild.Group, name string) error {
-	v, err := group.Version(name)
+	v, err := namedVersion(group, name)
 	if err != nil {
 		return err
 	}
@@ -333,7 +335,7 @@ func diffPair(g *rebuild.Group, arg string) (from, to *rebuild.Version, err erro
 	names := strings.Fields(strings.NewReplacer(",", " ", "..", " ").Replace(arg))
 	switch len(names) {
 	case 1:
-		if to, err = g.Version(names[0]); err != nil {
+		if to, err = namedVersion(g, names[0]); err != nil {
 			return nil, nil, err
 		}
 		for _, v := range g.Versions {
@@ -347,8 +349,8 @@ func diffPair(g *rebuild.Group, arg string) (from, to *rebuild.Version, err erro
 		}
 		return from, to, nil
 	case 2:
-		if from, err = g.Version(names[0]); err == nil {
-			to, err = g.Version(names[1])
+		if from, err = namedVersion(g, names[0]); err == nil {
+			to, err = namedVersion(g, names[1])
 		}
 		return from, to, err
 	}

@@ -109,7 +109,7 @@ func mustBeEmpty(dir string) error {
 		return hinted(fmt.Errorf("there is no directory %s to mount on", dir), "make it first; the directory comes behind the VG, the sources behind it")
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s cannot be mounted on: %w", dir, err)
 	}
 	if len(list) > 0 {
 		return fmt.Errorf("%s is not empty: choose an empty directory", dir)

@@ -81,7 +81,8 @@ func (g *gathered) wholeVG(name, version string, hidden bool) ([]*assessed, erro
 	}
 	lvs := assessVG(vg, hidden)
 	if len(lvs) == 0 {
-		return nil, fmt.Errorf("VG %s has no LVs at seqno %s", vg.Meta.Name, vg.Version.ID())
+		return nil, hinted(fmt.Errorf("VG %s has no LVs at seqno %s", vg.Meta.Name, vg.Version.ID()),
+			"lvrescue lvs %s --removed lists those of older versions; --at takes one", groups[0].Name())
 	}
 	return lvs, nil
 }

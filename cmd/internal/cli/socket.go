@@ -107,6 +107,9 @@ func removeStale(path string) error {
 // would change the source.
 func onNoSource(dir string, keep []block.Identity) error {
 	id, err := block.Identify(filepath.Join(dir, "."))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no directory %s: make it first", dir)
+	}
 	if err != nil {
 		return err
 	}

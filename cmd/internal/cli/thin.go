@@ -128,7 +128,7 @@ func runThin(ctx context.Context, a *app, o *thinOptions, args []string, show fu
 	a.warn(vg.Findings)
 	pool, err := activate.NewThinPool(vg, lv, volume.OpenVolume)
 	if err != nil {
-		return err
+		return hinted(err, "lvrescue lvs %s tells the type of each LV", vg.Meta.Name)
 	}
 	found, err := pool.Salvage()
 	if err != nil {
