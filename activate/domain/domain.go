@@ -15,17 +15,17 @@ import (
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
-// Need is what is wanted of one source, in whole sectors.
+// Need is what is needed of one source, in whole sectors.
 type Need struct {
 	Source *scan.Source
-	Wanted Ranges
-	Unread Ranges // what of Wanted the source does not hold
+	Needed Ranges
+	Unread Ranges // what of Needed the source does not hold
 }
 
-// Absent is what is wanted of a PV that no source holds.
+// Absent is what is needed of a PV that no source holds.
 type Absent struct {
 	PV     *rebuild.PV
-	Wanted Ranges // of the PV
+	Needed Ranges // of the PV
 }
 
 // OfLVs tells what the plans of one or more LVs read: from each source in the order in
@@ -36,7 +36,7 @@ func OfLVs(plans ...*activate.Plan) ([]Need, []Absent) {
 		w.volume(p.Root, Range{0, p.Root.Size})
 	}
 	for i := range w.needs {
-		w.needs[i].Unread = unread(w.needs[i].Source, w.needs[i].Wanted)
+		w.needs[i].Unread = unread(w.needs[i].Source, w.needs[i].Needed)
 	}
 	return w.needs, w.absent
 }
@@ -136,7 +136,7 @@ func (w *walker) input(in activate.Input, lo, hi int64) {
 			i = len(w.absent)
 			w.absent = append(w.absent, Absent{PV: in.PV})
 		}
-		w.absent[i].Wanted.Add(r)
+		w.absent[i].Needed.Add(r)
 	default:
 		r.Off += in.PV.Found.Offset
 		if r.Off < 0 { // what the source lacks cannot be read from it
@@ -145,7 +145,7 @@ func (w *walker) input(in activate.Input, lo, hi int64) {
 		if r.Len <= 0 {
 			return
 		}
-		need(&w.needs, in.PV.Found.Source).Wanted.Add(r.sectors())
+		need(&w.needs, in.PV.Found.Source).Needed.Add(r.sectors())
 	}
 }
 
@@ -186,7 +186,7 @@ func OfMetadata(ev *scan.Evidence) []Need {
 		}
 	}
 	for i := range needs {
-		needs[i].Unread = unread(needs[i].Source, needs[i].Wanted)
+		needs[i].Unread = unread(needs[i].Source, needs[i].Needed)
 	}
 	return needs
 }
@@ -194,19 +194,19 @@ func OfMetadata(ev *scan.Evidence) []Need {
 // clip wants what the source has of a range that comes from the disk.
 func (n *Need) clip(off, length int64) {
 	if lo, hi := block.Clip(n.Source.Dev.Size(), off, length); lo < hi {
-		n.Wanted.Add(Range{lo, hi - lo}.sectors())
+		n.Needed.Add(Range{lo, hi - lo}.sectors())
 	}
 }
 
-// unread lists what of the wanted ranges is still to be read. An image holds what it has,
+// unread lists what of the needed ranges is still to be read. An image holds what it has,
 // but for what its mapfile says, and nothing for sure when that cannot be used: then all of it
 // is doubtful. A disk without a mapfile has not been read at all.
-func unread(s *scan.Source, wanted Ranges) Ranges {
+func unread(s *scan.Source, needed Ranges) Ranges {
 	if s.Kind == "block device" && s.Mapfile == "" {
-		return slices.Clone(wanted)
+		return slices.Clone(needed)
 	}
 	var rest Ranges
-	for _, r := range wanted {
+	for _, r := range needed {
 		for e := range s.Dev.Extents(r.Off, r.Len) {
 			if e.State == block.Bad || e.State == block.Doubtful {
 				rest.Add(Range{e.Off, e.Len}.sectors())

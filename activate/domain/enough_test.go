@@ -43,7 +43,7 @@ func keepOnly(t *testing.T, needs []domain.Need) {
 		if keep[n.Source.Name] == nil {
 			keep[n.Source.Name] = &domain.Ranges{}
 		}
-		for _, r := range n.Wanted {
+		for _, r := range n.Needed {
 			keep[n.Source.Name].Add(r)
 		}
 	}

@@ -54,7 +54,7 @@ func ExampleOfLVs() {
 	}
 	needs, _ := domain.OfLVs(plan)
 	for _, n := range needs {
-		fmt.Printf("%s: %d bytes are needed, %d of them are not read yet\n", filepath.Base(n.Source.Name), n.Wanted.Bytes(), n.Unread.Bytes())
+		fmt.Printf("%s: %d bytes are needed, %d of them are not read yet\n", filepath.Base(n.Source.Name), n.Needed.Bytes(), n.Unread.Bytes())
 	}
 	// Output:
 	// sdc.img: 1572864 bytes are needed, 1310720 of them are not read yet

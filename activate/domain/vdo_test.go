@@ -23,7 +23,7 @@ func TestVDOWantsAllButItsIndex(t *testing.T) {
 	needs, absent := domain.OfLVs(plan)
 	require.Empty(t, absent)
 	require.Len(t, needs, 1)
-	require.Equal(t, domain.Ranges{{data, 4096}, {data + super, size - super}}, needs[0].Wanted)
+	require.Equal(t, domain.Ranges{{data, 4096}, {data + super, size - super}}, needs[0].Needed)
 
 	f, err := os.OpenFile(c.Disk("a"), os.O_RDWR, 0)
 	require.NoError(t, err)
@@ -33,5 +33,5 @@ func TestVDOWantsAllButItsIndex(t *testing.T) {
 	_, plan = open(t, c.Paths(), "vgv/v1")
 	needs, _ = domain.OfLVs(plan)
 	require.Len(t, needs, 1)
-	require.Equal(t, domain.Ranges{{data, size}}, needs[0].Wanted)
+	require.Equal(t, domain.Ranges{{data, size}}, needs[0].Needed)
 }

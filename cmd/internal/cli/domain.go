@@ -54,7 +54,7 @@ tables: read these first, and the LVs can be named.`,
 
 type domainRow struct {
 	Source string `json:"source"`
-	Wanted int64  `json:"wanted"`
+	Needed int64  `json:"needed"`
 	Unread int64  `json:"unread"`
 	Ranges int    `json:"ranges"`
 	File   string `json:"file,omitempty"`
@@ -100,7 +100,7 @@ func runDomain(ctx context.Context, a *app, o *domainOptions, args []string) err
 	}
 	for _, p := range absent {
 		say(a.err, "warning: ", fmt.Sprintf("PV %s (%s) is missing: %s of the LV lie there, and no disk can be asked for them",
-			p.PV.Meta.Key, p.PV.Meta.ID, a.size(p.Wanted.Bytes())))
+			p.PV.Meta.Key, p.PV.Meta.ID, a.size(p.Needed.Bytes())))
 	}
 	switch {
 	case err == nil && len(absent) > 0:
@@ -123,7 +123,7 @@ func (o *domainOptions) write(g *gathered, needs []domain.Need) ([]domainRow, er
 	rows := []domainRow{}
 	var taken []string
 	for _, n := range needs {
-		row := domainRow{Source: n.Source.Name, Wanted: n.Wanted.Bytes(), Unread: n.Unread.Bytes(), Ranges: len(n.Unread)}
+		row := domainRow{Source: n.Source.Name, Needed: n.Needed.Bytes(), Unread: n.Unread.Bytes(), Ranges: len(n.Unread)}
 		if row.Unread > 0 {
 			row.File = o.file(n.Source, taken)
 			taken = append(taken, row.File)
@@ -196,7 +196,7 @@ func (a *app) printDomains(rows []domainRow, needs []domain.Need) error {
 		if file == "" {
 			file = "none: all that is needed has been read"
 		}
-		t.Add(r.Source, a.size(r.Wanted), a.size(r.Unread), strconv.Itoa(r.Ranges), file)
+		t.Add(r.Source, a.size(r.Needed), a.size(r.Unread), strconv.Itoa(r.Ranges), file)
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(a.out, "Nothing is needed of any source.")
