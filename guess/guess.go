@@ -35,7 +35,10 @@ type Volume struct {
 	Sure   Sureness
 	Notes  []string // what speaks for it and against it, in words
 
-	claimed bool // the size is the filesystem's own
+	Striping *Striping // of what does not lie in pieces, but in legs; else nil
+
+	claimed         bool // the size is the filesystem's own
+	proven, against int  // places that speak for a striping, and against it
 }
 
 // Piece is a part of a volume that lies in one piece on a source.
@@ -53,6 +56,9 @@ type Layout struct {
 	Disks      []Disk
 	Volumes    []*Volume
 	Inside     []*Volume // within others: images in files, or left over from another time
+
+	legs []*Volume // those of Volumes that have legs
+	left int       // places that may still be looked at; see maxPlaces
 }
 
 // Disk is a source as a PV, which begins with the source.
@@ -76,8 +82,8 @@ const (
 
 // Guess works out a layout from the signs on some sources, sorted by source and offset.
 func Guess(signs []*scan.Sign) *Layout {
-	l := &Layout{}
-	for _, v := range volumes(signs) {
+	l := &Layout{ExtentSize: maxExtent, left: maxPlaces}
+	for _, v := range volumes(l.arrays(signs)) {
 		if len(l.Volumes) == maxVolumes {
 			break
 		}
@@ -91,6 +97,7 @@ func Guess(signs []*scan.Sign) *Layout {
 	l.measure()
 	l.align()
 	l.judge()
+	l.Volumes = append(l.Volumes, l.legs...)
 	l.name()
 	return l
 }
@@ -251,6 +258,9 @@ func (l *Layout) join() {
 					meet = min(meet, p.Off+q.At-p.At)
 				}
 			}
+			if at := l.nextLeg(p.Source, p.At+p.known); at < p.At+p.Len {
+				meet = min(meet, p.Off+at-p.At)
+			}
 			if gap := next.Off - meet; gap > 0 && next.At >= gap {
 				p.Len, next.Off, next.At, next.Len = meet-p.Off, meet, next.At-gap, next.Len+gap
 				v.note("it goes on elsewhere from its byte %d on, since another volume begins there", meet)
@@ -267,7 +277,7 @@ func (l *Layout) measure() {
 	for _, v := range l.Volumes {
 		i := len(v.Pieces) - 1
 		p := &v.Pieces[i]
-		next := p.Source.Dev.Size()
+		next := min(p.Source.Dev.Size(), l.nextLeg(p.Source, p.At))
 		for _, o := range l.Volumes {
 			for _, q := range o.Pieces {
 				if o != v && q.Source == p.Source && q.At > p.At {
@@ -305,7 +315,14 @@ func (l *Layout) align() {
 			at[p.Source] = append(at[p.Source], p.At-p.Off)
 		}
 	}
-	l.ExtentSize = maxExtent
+	for _, v := range l.legs {
+		for _, s := range v.spans() {
+			if at[s.source] == nil {
+				sources = append(sources, s.source)
+			}
+			at[s.source] = append(at[s.source], s.at)
+		}
+	}
 	fits := func(list []int64) bool {
 		return !slices.ContainsFunc(list, func(a int64) bool { return (a-list[0])%l.ExtentSize != 0 })
 	}

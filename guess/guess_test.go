@@ -2,9 +2,11 @@ package guess_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -83,21 +85,63 @@ func TestGuessGivesTheKernelsBytes(t *testing.T) {
 	} {
 		c, ev := bare(t, tt.corpus)
 		l, vg := guessed(t, c, ev)
-		lv, err := vg.LV(tt.lv)
-		require.NoError(t, err)
-		plan, err := activate.New(vg, lv, volume.OpenVolume)
-		require.NoError(t, err)
-		out := filepath.Join(t.TempDir(), "out")
-		dev := volume.Open(plan)
-		b := make([]byte, dev.Size())
-		require.NoError(t, block.ReadRange(dev, b, 0, func(block.Extent) {}))
-		require.NoError(t, os.WriteFile(out, b, 0o600))
-		fixtures.RequireGolden(t, c, tt.golden, out)
+		fixtures.RequireGolden(t, c, tt.golden, export(t, vg, tt.lv))
 		for _, v := range l.Volumes {
 			if v.Name == tt.lv {
 				require.Equal(t, tt.sure, v.Sure, "%v", v.Notes)
 			}
 		}
+	}
+}
+
+// export writes an LV to a file.
+func export(t *testing.T, vg *rebuild.VG, name string) string {
+	t.Helper()
+	lv, err := vg.LV(name)
+	require.NoError(t, err)
+	plan, err := activate.New(vg, lv, volume.OpenVolume)
+	require.NoError(t, err)
+	out := filepath.Join(t.TempDir(), "out")
+	dev := volume.Open(plan)
+	b := make([]byte, dev.Size())
+	require.NoError(t, block.ReadRange(dev, b, 0, func(block.Extent) {}))
+	require.NoError(t, os.WriteFile(out, b, 0o600))
+	return out
+}
+
+// TestArraysGiveTheKernelsBytes: arrays of which nothing is left but the superblocks of
+// device-mapper and the legs, of each level and layout, come out as the kernel read them; with
+// a disk less, too, where the level allows it.
+func TestArraysGiveTheKernelsBytes(t *testing.T) {
+	for _, less := range []string{"", "b"} {
+		c, ev := bare(t, "raid-levels")
+		if less != "" {
+			ev.Signs = slices.DeleteFunc(ev.Signs, func(s *scan.Sign) bool { return s.Source.Name == c.Disk(less) })
+		}
+		l, vg := guessed(t, c, ev)
+		want := map[[sha256.Size]byte]string{}
+		for key, g := range c.Golden {
+			want[g.SHA256] = key
+		}
+		found := map[string]guess.Sureness{}
+		for _, v := range l.Volumes {
+			require.NotNil(t, v.Striping)
+			b, err := os.ReadFile(export(t, vg, v.Name))
+			require.NoError(t, err)
+			key := want[sha256.Sum256(b)]
+			require.NotEmpty(t, key, "%s: %v", v.Name, v.Notes)
+			found[key] = v.Sure
+		}
+		if less != "" {
+			require.Len(t, found, len(c.Golden)-3, "r0 has no superblocks, r0meta needs all legs, between has no array")
+			continue
+		}
+		require.Equal(t, guess.Weak, found["vgr/r0meta"], "nothing tells whether its legs fit")
+		delete(found, "vgr/r0meta")
+		for key, sure := range found {
+			require.Equal(t, guess.Sure, sure, key)
+		}
+		require.Len(t, found, len(c.Golden)-4, "r0 has no superblocks, a leg of r5long lies in pieces, between has no array")
 	}
 }
 

@@ -29,7 +29,10 @@ func (l *Layout) name() {
 	taken := map[string]int{}
 	for _, v := range l.Volumes {
 		name := strings.Trim(strings.Map(allowed, v.Sign.Label), "-_.")
-		if name == "" || strings.HasPrefix(name, "snapshot") || strings.HasPrefix(name, "pvmove") {
+		if v.Striping != nil && name == "" && !fills[v.Sign.Format] {
+			name = v.Striping.Type
+		}
+		if name == "" || strings.Contains(name, "_rimage") || strings.Contains(name, "_rmeta") || strings.HasPrefix(name, "snapshot") || strings.HasPrefix(name, "pvmove") {
 			name = strings.ToLower(v.Sign.Format)
 		}
 		const most = 100
@@ -155,6 +158,11 @@ func (w *writer) volume(l *Layout, v *Volume) {
 	w.printf("\n\t\t# %s: %s of %d bytes, UUID %s\n", v.Sure, quote(v.Sign.Format), v.Size, quote(orNone(v.Sign.UUID)))
 	for _, n := range v.Notes {
 		w.printf("\t\t# %s\n", quote(n))
+	}
+	if v.Striping != nil {
+		w.printf("\t\t# on %s\n", v.Striping.layout)
+		w.legs(l, v)
+		return
 	}
 	segments := l.segments(v)
 	w.printf(`		%s {

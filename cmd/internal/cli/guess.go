@@ -26,7 +26,8 @@ func newGuess(a *app) *cobra.Command {
 		Short: "Propose a layout where no metadata is left, by the filesystems",
 		Long: `Search the sources for filesystems, and print an lvm2 text that has an LV for each: for when not
 one metadata text is left. Sizes are what the filesystems say; copies of their superblocks tell
-where a filesystem goes on elsewhere. Comments say how sure each LV is: correct what you know
+where a filesystem goes on elsewhere. RAID LVs are put together by the superblocks of their
+legs, and by what must agree on them. Comments say how sure each LV is: correct what you know
 better, and name the file with --backup.
 
 With --case, what a search of the disks has found is used, and they are not read again.`,
@@ -51,7 +52,17 @@ type guessRow struct {
 	Label  string          `json:"label"`
 	Sure   guess.Sureness  `json:"sure"`
 	Notes  []string        `json:"notes"`
-	Pieces []guessPieceRow `json:"pieces"`
+	Pieces []guessPieceRow `json:"pieces,omitempty"`
+	Type   string          `json:"segtype,omitempty"` // of what has legs
+	Chunk  int64           `json:"stripe_size,omitempty"`
+	Legs   []guessLegRow   `json:"legs,omitempty"`
+}
+
+// guessLegRow is a leg of a volume; one that was not found has no source.
+type guessLegRow struct {
+	Source string `json:"source,omitempty"`
+	At     int64  `json:"source_offset"`
+	Length int64  `json:"length"`
 }
 
 type guessPieceRow struct {
@@ -98,7 +109,7 @@ func runGuess(ctx context.Context, a *app, o *guessOptions, args []string) error
 	l := guess.Guess(ev.Signs)
 	if len(l.Volumes) == 0 {
 		return hinted(fmt.Errorf("no filesystem was found on %s", count(len(ev.Sources), "source")),
-			"only ext, XFS, Btrfs, GFS2, VxFS, FAT, NTFS, swap and LUKS are known")
+			"only ext, XFS, Btrfs, GFS2, VxFS, FAT, NTFS, swap, LUKS and RAID LVs are known")
 	}
 	var text bytes.Buffer
 	if err := l.Write(&text); err != nil {
@@ -143,7 +154,17 @@ func (a *app) searchSigns(ctx context.Context, ev *scan.Evidence) error {
 func guessRows(l *guess.Layout) []guessRow {
 	var rows []guessRow
 	for _, v := range l.Volumes {
-		row := guessRow{v.Name, v.Size, v.Sign.Format, v.Sign.UUID, v.Sign.Label, v.Sure, append([]string{}, v.Notes...), nil}
+		row := guessRow{LV: v.Name, Size: v.Size, Format: v.Sign.Format, UUID: v.Sign.UUID, Label: v.Sign.Label, Sure: v.Sure, Notes: append([]string{}, v.Notes...)}
+		if s := v.Striping; s != nil {
+			row.Type, row.Chunk = s.Type, s.Chunk
+			for _, leg := range s.Legs {
+				r := guessLegRow{At: leg.At, Length: leg.Len}
+				if leg.Source != nil {
+					r.Source = leg.Source.Name
+				}
+				row.Legs = append(row.Legs, r)
+			}
+		}
 		for _, p := range v.Pieces {
 			row.Pieces = append(row.Pieces, guessPieceRow{p.Off, p.Len, p.Source.Name, p.At})
 		}
