@@ -103,20 +103,29 @@ func damaged() (parts, *disk, *disk) {
 // ends cleanly then.
 func start(t testing.TB, exports ...Export) (*Server, string) {
 	t.Helper()
+	s, path, end := serve(t, exports...)
+	t.Cleanup(func() {
+		require.NoError(t, end())
+		require.NoFileExists(t, path)
+	})
+	return s, path
+}
+
+// serve runs a server on a socket until end is called, which gives its error.
+func serve(t testing.TB, exports ...Export) (s *Server, path string, end func() error) {
+	t.Helper()
 	s, err := NewServer(exports)
 	require.NoError(t, err)
-	path := filepath.Join(t.TempDir(), "s")
+	path = filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- s.Serve(ctx, l) }()
-	t.Cleanup(func() {
+	return s, path, func() error {
 		cancel()
-		require.NoError(t, <-ended)
-		require.NoFileExists(t, path)
-	})
-	return s, path
+		return <-ended
+	}
 }
 
 // client speaks the protocol word by word.

@@ -2,8 +2,6 @@ package nbd
 
 import (
 	"bytes"
-	"context"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -346,14 +344,7 @@ func TestSlowClient(t *testing.T) {
 // TestFault has a device panic: the client gets an error, others are served, and the server
 // tells of it in the end.
 func TestFault(t *testing.T) {
-	s, err := NewServer([]Export{{Name: "a", Dev: faulty{newDisk(mib)}}, {Name: "b", Dev: newDisk(mib)}})
-	require.NoError(t, err)
-	path := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", path)
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- s.Serve(ctx, l) }()
+	_, path, end := serve(t, Export{Name: "a", Dev: faulty{newDisk(mib)}}, Export{Name: "b", Dev: newDisk(mib)})
 	for _, structured := range []bool{true, false} {
 		c := open(t, path, "a", structured)
 		if structured {
@@ -365,9 +356,8 @@ func TestFault(t *testing.T) {
 	}
 	errno, _ := open(t, path, "b", false).simple(cmdRead, 0, 0, 512, nil, 512)
 	require.Zero(t, errno)
-	cancel()
 	var fault *block.Fault
-	require.ErrorAs(t, <-ended, &fault)
+	require.ErrorAs(t, end(), &fault)
 }
 
 // faulty panics when it is read.
