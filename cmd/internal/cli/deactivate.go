@@ -35,17 +35,26 @@ An LV that is in use stays as it is, and whoever uses it is named.`,
 	return cmd
 }
 
-// runDeactivate takes down what was named; nothing stands for everything.
-func runDeactivate(a *app, names []string) error {
+// openActive lists what lvrescue has made on this machine.
+func openActive() (*dm.Host, []*dm.Active, error) {
 	h, err := dm.Open()
 	if err != nil {
-		return withAdvice(err)
+		return nil, nil, withAdvice(err)
 	}
-	defer h.Close()
-	active, err := h.Active()
+	list, err := h.Active()
+	if err != nil {
+		return nil, nil, errors.Join(err, h.Close())
+	}
+	return h, list, nil
+}
+
+// runDeactivate takes down what was named; nothing stands for everything.
+func runDeactivate(a *app, names []string) error {
+	h, active, err := openActive()
 	if err != nil {
 		return err
 	}
+	defer h.Close()
 	for _, name := range names {
 		if !slices.ContainsFunc(active, func(l *dm.Active) bool { return l.IsOf(name) }) {
 			return hinted(fmt.Errorf("nothing of %q is active", name), "lvrescue status lists what is")
@@ -124,15 +133,11 @@ func newStatus(a *app) *cobra.Command {
 }
 
 func runStatus(a *app) error {
-	h, err := dm.Open()
-	if err != nil {
-		return withAdvice(err)
-	}
-	defer h.Close()
-	active, err := h.Active()
+	h, active, err := openActive()
 	if err != nil {
 		return err
 	}
+	defer h.Close()
 	rows := []activeRow{}
 	t := render.Table{Columns: []render.Column{render.Left("Device"), render.Left("LV"), render.Left("Open"), render.Left("Overlay"), render.Left("Health")}}
 	for _, l := range active {
