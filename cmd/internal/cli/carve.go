@@ -387,6 +387,10 @@ func parseMaps(list []string) (map[string]string, error) {
 		if !ok {
 			return nil, usagef("", "--map %q: expected SOURCE=MAPFILE", m)
 		}
+		if !exists(mapfile) {
+			return nil, hinted(fmt.Errorf("--map %q: there is no file %s", m, mapfile),
+				"name the file that ddrescue was given behind source and image; without --map, SOURCE.map beside the source is used")
+		}
 		maps[source] = mapfile
 	}
 	return maps, nil

@@ -79,6 +79,12 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 	if err != nil {
 		return nil, err
 	}
+	for _, path := range f.backups {
+		if !exists(path) {
+			return nil, hinted(fmt.Errorf("--backup: there is no file %s", path),
+				"lvm2 keeps its backups in /etc/lvm/backup and /etc/lvm/archive; without --backup the texts on the disks count")
+		}
+	}
 	if f.thin != "" && f.thin != activate.ThinModes[0] {
 		history = true // for where the metadata of pools was
 	}
