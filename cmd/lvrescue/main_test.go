@@ -29,9 +29,17 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script: each script works on real LVM disks, and breaks them.
 func TestScripts(t *testing.T) {
+	bin, err := filepath.Abs("testdata/bin")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"corpus":     unpackCorpus,
 			"grow":       growLV,
