@@ -383,9 +383,10 @@ func (vg *VG) stale(f *scan.PV) string {
 	return ""
 }
 
-// note adds a finding about a disk of the VG.
+// note adds a finding about a disk of the VG. Its text need not name the disk again.
 func (vg *VG) note(s scan.Severity, code string, p *scan.PV, format string, args ...any) {
-	vg.Findings = append(vg.Findings, scan.Finding{Severity: s, Code: code, Source: p.Source.Name, Offset: p.Offset, Text: fmt.Sprintf(format, args...)})
+	text := strings.TrimPrefix(fmt.Sprintf(format, args...), p.String()+" ")
+	vg.Findings = append(vg.Findings, scan.Finding{Severity: s, Code: code, Source: p.Source.Name, Offset: p.Offset, Text: text})
 }
 
 // device makes the span of bytes that stands for the PV.

@@ -160,13 +160,28 @@ func (o *carveOptions) search(ctx context.Context, a *app, ev *scan.Evidence, ar
 		err = errors.Join(err, a.printCarve(rows, findings, o.caseDir))
 	}
 	if ctx.Err() != nil {
-		return hinted(fmt.Errorf("the search is not finished: %w", context.Cause(ctx)), "the same command goes on from there: %s", commandLine(append([]string{"lvrescue", "carve", "--case", o.caseDir}, args...)...))
+		return hinted(fmt.Errorf("the search is not finished: %w", context.Cause(ctx)), "the same command goes on from there: %s", o.commandLine(args))
 	}
 	whole := !slices.ContainsFunc(rows, func(r carveRow) bool { return r.Searched < r.Wanted || r.Left != "" })
 	if err == nil && (!whole || len(sources) < len(ev.Sources)) {
 		return errPartial
 	}
 	return err
+}
+
+// commandLine is the command as the user would type it again.
+func (o *carveOptions) commandLine(args []string) string {
+	words := []string{"lvrescue", "carve", "--case", o.caseDir}
+	if o.deep {
+		words = append(words, "--deep")
+	}
+	if o.span != "" {
+		words = append(words, "--range", o.span)
+	}
+	for _, m := range o.maps {
+		words = append(words, "--map", m)
+	}
+	return commandLine(append(words, args...)...)
 }
 
 // carveProgress shows a search as soon as its size is known.

@@ -36,7 +36,7 @@ func Main() {
 		select {
 		case caught = <-signals:
 			signal.Reset() // a second one ends lvrescue at once
-			cancel(fmt.Errorf("interrupted: %v", caught))
+			cancel(fmt.Errorf("stopped by a signal (%v)", caught))
 		case <-done:
 		}
 	})
