@@ -19,10 +19,7 @@ func (p *Pool) findRoots(remembered map[uint32]*thin.Details, lost []keys, h Hin
 	for id := range h.Devices {
 		ids[id] = true
 	}
-	f := rootFinder{Pool: p, trees: p.looseTrees(), older: p.olderRoots(), wanted: map[uint64]int{}, whole: p.othersWhole()}
-	for _, d := range remembered {
-		f.wanted[d.Mapped]++
-	}
+	f := rootFinder{Pool: p, trees: p.looseTrees(), older: p.olderRoots(), whole: p.othersWhole()}
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		i := slices.IndexFunc(lost, func(k keys) bool { return k.first <= uint64(id) && uint64(id) <= k.last })
 		if i < 0 || p.Devices[id] != nil {
@@ -52,14 +49,17 @@ func (p *Pool) findRoots(remembered map[uint32]*thin.Details, lost []keys, h Hin
 // rootFinder finds the roots of devices of which the number of mappings is known.
 type rootFinder struct {
 	*Pool
-	trees  map[uint64]uint64   // the mappings of each tree that may be a device's
-	older  map[uint32][]uint64 // see olderRoots
-	wanted map[uint64]int      // how many devices have so many mappings
-	whole  bool                // nothing else that is in use is lost
+	trees map[uint64]uint64   // the mappings of each tree that may be a device's
+	older map[uint32][]uint64 // see olderRoots
+	whole bool                // nothing else that is in use is lost
 }
 
 // find finds the root of one device; 0: none. Of intact trees that have as many mappings as
 // the pool remembers of it one is the device's; an older tree of devices may say which.
+//
+// Where other blocks in use are lost, the device's own tree may be among them, and what is left
+// with as many mappings a part of another device's. Of one mapping a leaf may be taken for one of
+// another kind, so that the device's own is not among the trees.
 func (f *rootFinder) find(d *Device) (uint64, string) {
 	var equal []uint64
 	for root, n := range f.trees {
@@ -69,13 +69,13 @@ func (f *rootFinder) find(d *Device) (uint64, string) {
 	}
 	older := func(root uint64) bool { return slices.Contains(f.older[d.ID], root) }
 	switch named := slices.IndexFunc(equal, older); {
-	case len(equal) == 1 && (f.whole || f.wanted[d.Known.Mapped] == 1):
+	case len(equal) == 1 && f.whole && d.Known.Mapped > 1:
 		d.note("its tree begins at metadata block %d: no other in use has the %d mappings that the pool remembers of it", equal[0], d.Known.Mapped)
 		return equal[0], ""
 	case named >= 0:
 		return equal[named], fmt.Sprintf("that the device's tree begins at metadata block %d is what an older tree of devices says", equal[named])
 	case len(equal) == 1:
-		return equal[0], fmt.Sprintf("the tree at metadata block %d may be that of another device with as many mappings", equal[0])
+		return equal[0], fmt.Sprintf("the tree at metadata block %d has as many mappings, but may be another device's, or a part of one's", equal[0])
 	case d.Known != nil:
 		return 0, ""
 	}
