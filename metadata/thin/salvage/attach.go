@@ -1,6 +1,7 @@
 package salvage
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -22,12 +23,12 @@ func (f *forest) attach(owners func(orphan uint64) []uint32) {
 	budget := maxFits
 	var open []uint64
 	for _, o := range f.orphans() {
-		among := f.placesFor(o, &budget)
+		among, taken := f.placesFor(o, &budget)
 		switch {
 		case len(among) == 0:
 			f.Loose = append(f.Loose, o)
 		case len(among) <= f.missing[o]:
-			f.give(o, among, f.unsure(o))
+			f.give(o, among, cmp.Or(f.unsure(o), taken))
 		default:
 			open = append(open, o)
 		}
@@ -43,19 +44,20 @@ func (f *forest) attach(owners func(orphan uint64) []uint32) {
 // value looks alike in the tree of all devices, of which older ones are left.
 func (f *forest) unsure(o uint64) string {
 	if f.nodes[o].content == f.content {
-		return ""
+		return f.survey.doubt(o)
 	}
 	return fmt.Sprintf("metadata block %d may belong to a tree of another kind", o)
 }
 
-// placesFor lists the places that an orphan can belong to.
-func (f *forest) placesFor(o uint64, budget *int) []*place {
+// placesFor lists the places that an orphan can belong to. doubt says why one that is not
+// listed may be its own all the same: what was put there in doubt leaves no room for it.
+func (f *forest) placesFor(o uint64, budget *int) (among []*place, doubt string) {
+	const taken = "what is taken to belong to the other places that metadata block %d could belong to is doubtful itself"
 	n := &f.nodes[o]
 	lo, hi, weight := n.first, f.end(o), f.weigh(o, budget, 0)
-	var among []*place
 	for _, p := range f.order {
 		if *budget--; *budget < 0 {
-			return nil
+			return nil, ""
 		}
 		if lo < p.lo || hi > p.hi || p.height != noHeight && n.height >= p.height {
 			continue
@@ -64,11 +66,18 @@ func (f *forest) placesFor(o uint64, budget *int) []*place {
 		switch {
 		case i < len(p.parts) && p.parts[i].First <= hi:
 			f.contest(o, &p.parts[i])
+			for ; i < len(p.parts) && p.parts[i].First <= hi; i++ {
+				if p.parts[i].Doubt != "" || f.survey.doubt(p.parts[i].Block) != "" {
+					doubt = fmt.Sprintf(taken, o)
+				}
+			}
 		case f.roomFor(p, weight):
 			among = append(among, p)
+		case f.guessed || slices.ContainsFunc(p.owners, func(id uint32) bool { return f.given[id] }):
+			doubt = fmt.Sprintf(taken, o)
 		}
 	}
-	return among
+	return among, doubt
 }
 
 // contest makes a leaf doubtful that has the keys of another, where the space map does not
@@ -145,6 +154,9 @@ func (f *forest) give(o uint64, to []*place, doubt string) {
 		for _, id := range p.owners {
 			if room, ok := f.room[id]; ok {
 				f.room[id] = room - min(room, count)
+			}
+			if doubt != "" {
+				f.given[id] = true
 			}
 			for _, below := range f.order[known:] {
 				below.own(id)

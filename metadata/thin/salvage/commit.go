@@ -27,6 +27,11 @@ type commit struct {
 // whole tells whether both roots are there and tell of the same devices.
 func (c *commit) whole() bool { return c.mapping != 0 && c.details != 0 }
 
+// olderThan tells whether the details of both states prove that c is older.
+func (c *commit) olderThan(o *commit) bool {
+	return c.details != 0 && o.details != 0 && cmp.Or(cmp.Compare(c.transaction, o.transaction), cmp.Compare(c.time, o.time)) < 0
+}
+
 // maxCommits bounds how many index blocks are looked at: those with the highest numbers.
 const maxCommits = 4096
 
@@ -38,7 +43,7 @@ func (p *Pool) search(h Hints) error {
 	if h.ChunkSize <= 0 {
 		return fmt.Errorf("the superblock cannot be used (%w), and nothing else tells the pool's chunk size", p.SuperErr)
 	}
-	all := p.commits()
+	all, rootless := p.commits()
 	if len(all) == 0 {
 		all = []*commit{{}} // what is left of the trees may still be assigned
 	}
@@ -58,11 +63,22 @@ func (p *Pool) search(h Hints) error {
 	p.MetadataMap.Bitmaps = best.index
 	p.note("the superblock cannot be used: %v", p.SuperErr)
 	agrees := slices.Equal(best.ids, wanted)
-	var rivals []uint64
+	rivals := p.unmapped(best, all)
+	if rootless {
+		rivals = append(rivals, nil)
+	}
 	for _, c := range all[1:] {
-		// A device that was made raises the transaction, one that was removed may lower it.
-		if slices.Equal(rank(c), rank(best)) || !agrees && subset(c.ids, best.ids) {
-			rivals = append(rivals, c.index)
+		switch {
+		case c.whole() && best.whole():
+			// A device that was made raises the transaction, one that was removed may lower it.
+			if slices.Equal(rank(c), rank(best)) || !agrees && subset(c.ids, best.ids) {
+				rivals = append(rivals, p.survey.rival(c.mapping))
+			}
+		case !c.olderThan(best): // what tells its age is lost
+			rivals = append(rivals, p.survey.rival(c.mapping))
+		}
+		if len(rivals) > maxRivals {
+			break
 		}
 	}
 	damaged := 0 // a later state was written to blocks that this one does not use
@@ -82,11 +98,9 @@ func (p *Pool) search(h Hints) error {
 		p.Unproven = "the pool's superblock is lost, and no state of it that is left has the thin devices that the VG has"
 	}
 	if len(rivals) > maxRivals && p.Unproven == "" {
-		p.Unproven = fmt.Sprintf("the pool's superblock is lost, and %d of its states cannot be told apart by age", len(rivals)+1)
+		p.Unproven = fmt.Sprintf("the pool's superblock is lost, and more than %d of its states cannot be told apart by age", maxRivals)
 	}
-	for _, index := range rivals[:min(len(rivals), maxRivals)] {
-		p.rivals = append(p.rivals, p.survey.usage(index, 0))
-	}
+	p.rivals = rivals[:min(len(rivals), maxRivals)]
 	p.note("the state of the pool with its space map at metadata block %d was taken, of %s that are left", best.index, count(len(all), "state"))
 	return nil
 }
@@ -106,31 +120,105 @@ func subset(a, b []uint32) bool {
 	return len(a) < len(b) && !slices.ContainsFunc(a, func(id uint32) bool { return !slices.Contains(b, id) })
 }
 
-// disputed says of a leaf why it may not be the latest: another state of the pool, which may
-// be as late as the one taken, does not have it.
-func (p *Pool) disputed(block uint64) string {
-	for _, u := range p.rivals {
-		if u.of(block) != useUsed {
-			return "the pool's superblock is lost, and two of its states that differ here cannot be told apart by age"
-		}
+// rival is a state of the pool that may be as late as the one taken: where it has the trees of
+// devices. nil: that is lost.
+type rival map[uint32]uint64
+
+func (s *survey) rival(mapping uint64) rival {
+	if mapping == 0 {
+		return nil
 	}
-	return ""
+	return s.entries(mapping)
 }
 
-// commits lists the states of which something is left.
-func (p *Pool) commits() []*commit {
+// unmapped lists states that no space map is left of, and that may be later than the best of the
+// others: trees of devices, or of their details, that none of these uses. One of which the kernel
+// has used a block again is older.
+func (p *Pool) unmapped(best *commit, all []*commit) (rivals []rival) {
 	s := p.survey
-	var tops, remembered []uint64
-	for b := range s.nodes {
-		switch s.nodes[b].content {
-		case devices, either:
-			tops = append(tops, uint64(b))
-		case details:
-			remembered = append(remembered, uint64(b))
+	tops, remembered := s.nodesOfCommits()
+	known := newBits(len(s.nodes))
+	for _, c := range all {
+		if c.index == 0 {
+			continue
+		}
+		u := s.usage(c.index, 0)
+		for _, b := range append(tops, remembered...) {
+			if u.of(b) == useUsed {
+				known.add(b)
+			}
 		}
 	}
+	free, named := func(b uint64) bool { return !known.has(b) }, map[uint64]bool{}
+	remembered, tops = s.heads(remembered, free), s.heads(tops, free)
+	if len(tops) > maxUnmapped || len(remembered) > maxUnmapped { // there may be more
+		rivals = append(rivals, nil)
+	}
+	remembered = remembered[:min(len(remembered), maxUnmapped)]
+	for _, top := range tops[:min(len(tops), maxUnmapped)] {
+		c := s.pair([]uint64{top}, remembered)
+		named[c.details] = true
+		if c.olderThan(best) {
+			continue
+		}
+		f, r := newForest(s, nil, mappings), s.rival(top)
+		for _, root := range r {
+			f.tree(root)
+		}
+		if !slices.ContainsFunc(f.order, func(pl *place) bool { return pl.block < uint64(len(s.known)) && s.known[pl.block] }) {
+			rivals = append(rivals, r)
+		}
+	}
+	for _, d := range remembered {
+		if c := s.pair(nil, []uint64{d}); !named[d] && !c.olderThan(best) {
+			rivals = append(rivals, nil)
+		}
+	}
+	return rivals
+}
+
+// maxUnmapped bounds the states without a space map that are looked at.
+const maxUnmapped = 256
+
+// disputed says why what differs between states of the pool may not be the latest.
+const disputed = "the pool's superblock is lost, and two of its states that differ here cannot be told apart by age"
+
+// agreed tells which leaves of a device's tree all states have that may be the latest. same says
+// that all of them have the very same tree.
+func (p *Pool) agreed(d *Device) (leaves bits, same bool) {
+	same = true
+	for _, r := range p.rivals {
+		root, ok := r[d.ID]
+		if ok && root == d.Root {
+			continue
+		}
+		same = false
+		if !ok || p.compared.Add(int64(len(p.survey.nodes)/8)) > maxCompared {
+			return nil, false
+		}
+		f := newForest(p.survey, nil, mappings)
+		f.tree(root)
+		if leaves == nil {
+			leaves = f.reached
+			continue
+		}
+		for i := range leaves {
+			leaves[i] &= f.reached[i]
+		}
+	}
+	return leaves, same
+}
+
+// maxCompared bounds the memory of what agreed gives, in bytes.
+const maxCompared = 64 << 20
+
+// commits lists the states of which a root is left, and says whether there are others that have
+// lost both.
+func (p *Pool) commits() (all []*commit, rootless bool) {
+	s := p.survey
+	tops, remembered := s.nodesOfCommits()
 	slices.Sort(s.indexes)
-	var all []*commit
+	looks := 0
 	most := min(maxCommits, maxLooks/(len(tops)+len(remembered)+1)+1)
 	for _, index := range s.indexes[max(0, len(s.indexes)-most):] {
 		u := s.usage(index, 0)
@@ -140,10 +228,13 @@ func (p *Pool) commits() []*commit {
 		if c := s.commit(u, tops, remembered); c != nil {
 			c.index = index
 			all = append(all, c)
+		} else if !rootless {
+			looks++
+			rootless = looks > maxUnmapped || s.rootsLost(u, tops)
 		}
 	}
 	if len(all) > 0 {
-		return all
+		return all, rootless
 	}
 	any := func(uint64) bool { return true }
 	for _, top := range s.heads(tops, any) {
@@ -151,7 +242,44 @@ func (p *Pool) commits() []*commit {
 			all = append(all, c)
 		}
 	}
-	return all
+	return all, false
+}
+
+// rootsLost tells whether the roots of the state that uses the blocks in u may be damaged. If not,
+// they were used again since: what of its blocks is damaged has a parent all the same.
+func (s *survey) rootsLost(u *usage, tops []uint64) bool {
+	lost := map[uint64]bool{}
+	for b, known := range s.known {
+		if !known && b != 0 && u.of(uint64(b)) == useUsed {
+			lost[uint64(b)] = true
+		}
+	}
+	for b := range s.nodes {
+		if len(lost) > 0 && !s.nodes[b].leaf && s.nodes[b].entries > 0 && u.of(uint64(b)) == useUsed {
+			s.children(uint64(b), ^uint64(0), func(c, _, _ uint64) { delete(lost, c) })
+		}
+	}
+	for _, top := range tops {
+		if len(lost) > 0 && s.nodes[top].leaf && u.of(top) == useUsed {
+			for _, root := range s.entries(top) {
+				delete(lost, root)
+			}
+		}
+	}
+	return len(lost) > 0
+}
+
+// nodesOfCommits lists the nodes of trees of devices, and those of trees of details.
+func (s *survey) nodesOfCommits() (tops, remembered []uint64) {
+	for b := range s.nodes {
+		switch s.nodes[b].content {
+		case devices, either:
+			tops = append(tops, uint64(b))
+		case details:
+			remembered = append(remembered, uint64(b))
+		}
+	}
+	return tops, remembered
 }
 
 // commit finds the roots of the commit that uses the blocks in u, among nodes of trees of
@@ -219,6 +347,9 @@ func (s *survey) entries(root uint64) map[uint32]uint64 {
 	for piece := range (btree.Tree{Reader: s.r, Root: root, ValueSize: 8}).Walk(0, thin.MaxDevice) {
 		for i, j := piece.Entries(); i < j; i++ {
 			all[uint32(piece.Node.Key(i))] = piece.Node.Uint64(i)
+		}
+		if len(all) > maxDevices {
+			break
 		}
 	}
 	return all

@@ -21,6 +21,7 @@ type forest struct {
 	missing  map[uint64]int    // of orphans: how many parents
 	rootless bool              // the roots of whole trees are lost
 	room     map[uint32]uint64 // of devices: how many mappings they miss, where that is known
+	given    map[uint32]bool   // devices that something was given back to in doubt
 	doubt    string            // why what is given back may belong elsewhere; "" when it does not
 	Loose    []uint64          // nodes in use that have no parent and were given to none
 }
@@ -46,7 +47,7 @@ type sub struct {
 }
 
 func newForest(s *survey, u *usage, c content) *forest {
-	return &forest{survey: s, usage: u, content: c, reached: newBits(len(s.nodes)), places: map[uint64]*place{}, sub: map[uint64]sub{}}
+	return &forest{survey: s, usage: u, content: c, reached: newBits(len(s.nodes)), places: map[uint64]*place{}, sub: map[uint64]sub{}, given: map[uint32]bool{}}
 }
 
 // fits tells whether a node can be one of the forest's that stands for the keys lo to hi.

@@ -19,7 +19,7 @@ func (f *forest) guess(open []uint64, owners func(uint64) []uint32, budget *int)
 	for len(open) > 0 {
 		var rest []uint64
 		for _, o := range open {
-			among := f.placesFor(o, budget)
+			among, _ := f.placesFor(o, budget)
 			to, why := among, "the other places that it could belong to are taken"
 			if len(among) > f.missing[o] {
 				to, why = f.likely(o, among, owners(o))
@@ -44,7 +44,7 @@ func (f *forest) guess(open []uint64, owners func(uint64) []uint32, budget *int)
 			f.Loose = append(f.Loose, rest...)
 			return
 		}
-		among := f.placesFor(rest[i], budget)
+		among, _ := f.placesFor(rest[i], budget)
 		f.give(rest[i], among[:min(f.missing[rest[i]], len(among))], fmt.Sprintf("which of %d damaged trees metadata block %d belongs to cannot be told", len(among), rest[i]))
 		open = slices.Delete(rest, i, i+1)
 	}

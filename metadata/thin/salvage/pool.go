@@ -23,6 +23,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lvrescue/lvrescue/metadata/btree"
 	"github.com/lvrescue/lvrescue/metadata/thin"
@@ -48,15 +49,17 @@ type Pool struct {
 	Partial  string // why there may be devices that are not in Devices; "" when there are none
 	Unproven string // why all of it may be an older state; "" when it is not
 
-	survey  *survey
-	usage   *usage                          // of the commit
-	rivals  []*usage                        // of commits that may be as late
-	older   []*Older                        // see Older
-	twice   func() func(data uint64) string // see shared
-	dataMap func() *DataMap
-	rebuilt map[uint64]*btree.Rebuilt
-	top     *forest // the tree of devices
-	maps    *forest // the trees of mappings
+	survey *survey
+	usage  *usage // of the commit
+	rivals []rival
+	// compared is how much memory was spent on what rivals agree on, in bytes.
+	compared atomic.Int64
+	older    []*Older                        // see Older
+	twice    func() func(data uint64) string // see shared
+	dataMap  func() *DataMap
+	rebuilt  map[uint64]*btree.Rebuilt
+	top      *forest // the tree of devices
+	maps     *forest // the trees of mappings
 }
 
 // Device is a thin device that was found.
@@ -98,7 +101,8 @@ func (p *Pool) Device(id uint32) (d thin.Device, ok bool) {
 // doubts tells of leaves of a device why they may not be right; nil: of none.
 func (p *Pool) doubts(d *Device) func(uint64) string {
 	all := cmp.Or(d.Doubt, p.Unproven)
-	if all == "" && len(p.rivals) == 0 && len(p.survey.suspect) == 0 {
+	agreed, same := p.agreed(d)
+	if all == "" && same && len(p.survey.suspect) == 0 {
 		return nil
 	}
 	return func(block uint64) string {
@@ -107,8 +111,10 @@ func (p *Pool) doubts(d *Device) func(uint64) string {
 			return all
 		case p.survey.suspect[block]:
 			return p.survey.doubt(block)
+		case !same && !agreed.has(block):
+			return disputed
 		}
-		return p.disputed(block)
+		return ""
 	}
 }
 
@@ -196,12 +202,21 @@ func (p *Pool) readDetails(snap *thin.Superblock) (map[uint32]*thin.Details, boo
 			d := thin.ParseDetails(piece.Node.Value(i))
 			found[uint32(piece.Node.Key(i))] = &d
 		}
+		if len(found) > maxDevices {
+			sure = false
+			break
+		}
 	}
 	if !sure {
 		p.note("the details tree is damaged: how many mappings each thin device has is not known of all of them")
 	}
 	return found, sure
 }
+
+// maxDevices bounds the thin devices of a pool that are looked at: all of them are in memory.
+const maxDevices = 1 << 18
+
+var errTooMany = fmt.Errorf("the pool has more than %d thin devices, of which the rest is not looked at", maxDevices)
 
 // keys is a run of keys.
 type keys struct {
@@ -227,6 +242,9 @@ func (p *Pool) roots(top uint64) (map[uint32]root, []keys) {
 		}
 		for i, j := piece.Entries(); i < j; i++ {
 			found[uint32(piece.Node.Key(i))] = root{piece.Node.Uint64(i), piece.Doubt}
+		}
+		if len(found) > maxDevices {
+			return found, append(lost, keys{piece.Last + 1, thin.MaxDevice, errTooMany})
 		}
 	}
 	return found, lost
@@ -278,9 +296,16 @@ func (p *Pool) judge() {
 		doubt  string
 	}
 	var all []verdict
+	doubts := map[*place]string{}
 	for _, id := range slices.Sorted(maps.Keys(p.Devices)) {
 		d := p.Devices[id]
-		v := verdict{device: d}
+		v := verdict{device: d, doubt: cmp.Or(d.Doubt, p.Unproven)}
+		if _, same := p.agreed(d); v.doubt == "" && !same {
+			v.doubt = disputed
+		}
+		if v.doubt == "" && p.survey.guessed {
+			v.doubt = "mappings of metadata blocks with wrong checksums were counted, because a guess was asked for"
+		}
 		d.Found = p.maps.total(d.Root, &budget)
 		p.maps.each(d.Root, &budget, func(pl *place) {
 			v.places = append(v.places, pl)
@@ -290,6 +315,9 @@ func (p *Pool) judge() {
 				}
 			}
 		})
+		for _, pl := range v.places { // a device that shares the place is no less in doubt
+			doubts[pl] = cmp.Or(doubts[pl], v.doubt)
+		}
 		all = append(all, v)
 	}
 	if budget < 0 {
@@ -304,11 +332,8 @@ func (p *Pool) judge() {
 			d.note("%s", d.Doubt)
 		case len(v.places) == 0:
 		case d.Found == d.Known.Mapped:
-			if v.doubt == "" && p.survey.guessed {
-				v.doubt = "mappings of metadata blocks with wrong checksums were counted, because a guess was asked for"
-			}
 			for _, pl := range v.places {
-				pl.fill(v.doubt)
+				pl.fill(doubts[pl])
 			}
 			d.note("all %d mappings that the pool remembers of it were found again", d.Found)
 		case d.Found < d.Known.Mapped:

@@ -92,12 +92,16 @@ func (p *Pool) othersWhole() bool {
 	if !p.usage.whole() {
 		return false
 	}
+	lost := 0 // where nothing says which block the tree's root was, one that is lost is it
+	if p.MappingRoot == 0 {
+		lost--
+	}
 	for b, ok := range p.survey.known {
 		if !ok && b != 0 && p.usage.of(uint64(b)) == useUsed && p.top.places[uint64(b)] == nil {
-			return false
+			lost++
 		}
 	}
-	return true
+	return lost <= 0
 }
 
 // looseTrees are the trees of mappings in use that nothing points at, or another device, and
