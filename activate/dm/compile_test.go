@@ -18,9 +18,7 @@ import (
 var notInKernel = func() map[string]string {
 	list := map[string]string{}
 	for reason, lvs := range map[string]string{
-		"a reshape is under way":    "raid-reshape/vgh: chunk5 chunk6 chunk10 layout5 narrower wider",
-		"do not stand side by side": "raid10-layouts/vgx: far farnear offset far6 offset6 far3 offset3 near5 far5 offset5 three5",
-		"stand side by side":        "raid10-layouts/vgy: ynear5 yfar5 yoffset5",
+		"a reshape is under way": "raid-reshape/vgh: chunk5 chunk6 chunk10 layout5 narrower wider",
 	} {
 		vg, names, _ := strings.Cut(lvs, ": ")
 		for name := range strings.FieldsSeq(names) {

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lvrescue/lvrescue/fixtures"
+	"github.com/lvrescue/lvrescue/fixtures/corpus"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -31,7 +32,7 @@ import (
 // the machine is slow.
 var inGuest = []string{
 	"linear", "partitions", "sizes", "zero-error", "thin", "stacked",
-	"raid-levels", "raid-stale", "integrity", "integrity-journal", "integrity-tags",
+	"raid-levels", "raid-stale", "raid10-layouts", "integrity", "integrity-journal", "integrity-tags",
 }
 
 // maxHashed is how many bytes of an LV are hashed, which is slow under emulation. Larger ones
@@ -282,8 +283,6 @@ func TestGuestFailingDisk(t *testing.T) {
 // failing makes a block device of an image, of which some sectors cannot be read.
 func failing(t *testing.T, path, name string, bad []int64) string {
 	t.Helper()
-	ctl, err := openControl()
-	require.NoError(t, err)
 	f, err := block.Open(path)
 	require.NoError(t, err)
 	defer f.Close()
@@ -298,6 +297,8 @@ func failing(t *testing.T, path, name string, bad []int64) string {
 			table = append(table, line{at, 1, "error", ""})
 		}
 	}
+	ctl, err := openControl()
+	require.NoError(t, err)
 	dev, err := ctl.create(name, "")
 	require.NoError(t, err)
 	require.NoError(t, ctl.load(name, false, table))
@@ -309,6 +310,54 @@ func failing(t *testing.T, path, name string, bad []int64) string {
 		require.NoError(t, m.unlink(name))
 	})
 	return filepath.Join(mapperDir, name)
+}
+
+// TestGuestDiskDies has a disk fail while LVs on it are active: what arrays have on others is
+// still read.
+func TestGuestDiskDies(t *testing.T) {
+	c := fixtures.Open(t, "raid-levels")
+	before := sums(t, c.Paths())
+	var paths []string
+	for _, d := range c.Disks {
+		paths = append(paths, failing(t, d.Path, "dying-"+d.Name, nil))
+	}
+	ctl, err := openControl()
+	require.NoError(t, err)
+	h := opened(t)
+	stacks := map[string]*Stack{}
+	golden := map[string]corpus.Golden{}
+	for _, p := range plans(t, paths, nil) {
+		switch p.plan.LV.Name {
+		case "r1x3", "r4", "r5ls", "r6zr", "r10six", "r0":
+			s, _ := compiled(t, p.plan)
+			require.NoError(t, h.Activate(s, Record{}))
+			stacks[p.plan.LV.Name], golden[p.plan.LV.Name] = s, c.Golden[shownName(p.plan)]
+		}
+	}
+	require.Len(t, stacks, 6)
+	require.NoError(t, ctl.load("dying-b", false, []line{{0, 28 << 20 / block.SectorSize, "error", ""}}))
+	require.NoError(t, ctl.resume("dying-b"))
+	for name, s := range stacks {
+		f, err := os.OpenFile("/dev/mapper/"+s.Top().Name, os.O_RDONLY|unix.O_DIRECT, 0)
+		require.NoError(t, err)
+		sum := sha256.New()
+		_, err = io.CopyBuffer(struct{ io.Writer }{sum}, struct{ io.Reader }{f}, aligned(1<<18))
+		require.NoError(t, f.Close())
+		if name == "r0" {
+			require.ErrorIs(t, err, unix.EIO)
+			continue
+		}
+		require.NoError(t, err, name)
+		want := golden[name].SHA256
+		require.Equal(t, hex.EncodeToString(want[:]), hex.EncodeToString(sum.Sum(nil)), name)
+	}
+	active, err := h.Active()
+	require.NoError(t, err)
+	for _, a := range active {
+		require.NoError(t, h.Deactivate(a))
+	}
+	require.NoError(t, h.Close())
+	require.Equal(t, before, sums(t, c.Paths()))
 }
 
 // TestGuestOverlay writes to an LV, finds it again, and has its overlay run full.

@@ -34,12 +34,7 @@ func (c *compiler) raid(t activate.RAID, n int64) (Target, error) {
 		}
 		legs[i] = legs[i].doubted(t.Doubt)
 	}
-	clean := 0
-	for _, rs := range legs {
-		if rs.clean() {
-			clean++
-		}
-	}
+	clean := countClean(legs)
 	switch {
 	case l.Level == 0:
 		return c.stripes(legs, l.Chunk, n)
@@ -52,17 +47,9 @@ func (c *compiler) raid(t activate.RAID, n int64) (Target, error) {
 		}
 		return c.linear(rs)
 	case l.Spreads():
-		return Target{}, fmt.Errorf("its copies do not stand side by side, which nothing here has proven in the kernel")
+		return c.spread(t, l, legs, n)
 	case l.Level == 10:
-		columns := make([]runs, 0, len(legs)/l.Copies())
-		for set := range slices.Chunk(legs, l.Copies()) {
-			rs, err := bestLeg(set)
-			if err != nil {
-				return Target{}, err
-			}
-			columns = append(columns, rs)
-		}
-		return c.stripes(columns, l.Chunk, n)
+		return c.mirroredStripes(l, legs, n)
 	}
 	return c.doubtful(l, legs, n)
 }
@@ -158,15 +145,20 @@ func (c *compiler) fence(rs runs) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.scratch == nil {
-		c.scratch = &Scratch{}
-	}
-	room := (size+fenceChunk-1)/fenceChunk*fenceChunk + 1<<20
-	cow := c.add("cow", &Device{Size: room, Writable: true, Table: []Target{
-		{Len: sectors(room), Type: "linear", Args: []Arg{{On: c.scratch}, number(sectors(c.scratch.Size))}},
-	}})
-	c.scratch.Size += room
+	cow := c.room("cow", (size+fenceChunk-1)/fenceChunk*fenceChunk+1<<20)
 	return c.add("fence", &Device{Size: size, Writable: true, Table: []Target{
 		{Len: sectors(size), Type: "snapshot", Args: []Arg{{On: origin}, {On: cow}, word("N"), number(sectors(fenceChunk))}},
 	}}), nil
+}
+
+// room makes a writable device of size bytes of scratch space.
+func (c *compiler) room(kind string, size int64) *Device {
+	if c.scratch == nil {
+		c.scratch = &Scratch{}
+	}
+	d := c.add(kind, &Device{Size: size, Writable: true, Table: []Target{
+		{Len: sectors(size), Type: "linear", Args: []Arg{{On: c.scratch}, number(sectors(c.scratch.Size))}},
+	}})
+	c.scratch.Size += size
+	return d
 }

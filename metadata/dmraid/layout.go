@@ -1,6 +1,9 @@
 package dmraid
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Layout says on which device of an array each chunk lies, as md does: level, the level's
 // own layout number, number of devices, chunk size.
@@ -143,6 +146,28 @@ func (l Layout) far() int { return l.Algorithm >> raid10FarShift & 0xff }
 // on the same devices: [Layout.Spread] then says where they are.
 func (l Layout) Spreads() bool {
 	return l.Level == 10 && (l.far() > 1 || l.Devices%l.Copies() != 0)
+}
+
+// Raid10Words is what the kernel's target is told of a layout of raid10 ("raid10_copies", "3",
+// ...). Not of every layout that md has it can be (drivers/md/dm-raid.c,
+// raid10_format_to_md_layout).
+func (l Layout) Raid10Words() (words []string, ok bool) {
+	words = []string{"raid10_copies", strconv.Itoa(l.Copies())}
+	near, sets := l.Algorithm&raid10NearCopies, l.Algorithm>>raid10SetShift
+	switch {
+	case l.far() == 1:
+		return words, true
+	case near > 1 || sets == 1:
+		return nil, false
+	case l.Algorithm&raid10Offset != 0:
+		words = append(words, "raid10_format", "offset")
+	default:
+		words = append(words, "raid10_format", "far")
+	}
+	if sets == 0 {
+		words = append(words, "raid10_use_near_sets")
+	}
+	return words, true
 }
 
 // Parity is how many chunks of each row are parity: 1 for raid4 and raid5, 2 for raid6.

@@ -2,6 +2,7 @@ package dmraid
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,5 +53,23 @@ func TestSpreadPlaces(t *testing.T) {
 				require.Len(t, devices, l.Copies())
 			}
 		})
+	}
+}
+
+func TestRaid10Words(t *testing.T) {
+	for _, c := range []struct {
+		algorithm int
+		want      string // "" for a layout that the kernel's target cannot be told of
+	}{
+		{0x103, "raid10_copies 3"},
+		{0x201, "raid10_copies 2 raid10_format far raid10_use_near_sets"},
+		{0x40201, "raid10_copies 2 raid10_format far"},
+		{0x50301, "raid10_copies 3 raid10_format offset"},
+		{0x20201, ""}, // sets as old kernels made them
+		{0x40202, ""}, // near and far
+	} {
+		words, ok := Layout{Level: 10, Algorithm: c.algorithm, Devices: 6, Chunk: 4096}.Raid10Words()
+		require.Equal(t, c.want != "", ok, "%#x", c.algorithm)
+		require.Equal(t, c.want, strings.Join(words, " "))
 	}
 }
