@@ -92,6 +92,9 @@ func (p *planner) integrityMeta(t *Integrity, m metadata.Integrity, n int64, abo
 		if t.Journal, err = sb.ReadJournal(dev); err != nil {
 			return fmt.Errorf("%s: %w", m.Metadata, err)
 		}
+		if doubt := p.doubts(Input{Volume: meta}, meta.Size); doubt != "" && sb.Interleave == 0 {
+			t.Doubt = fmt.Sprintf("what stood in the journal of %s and not in its place yet is doubtful: %s", m.Metadata, doubt)
+		}
 	}
 	if m.InternalHash != "crc32c" {
 		p.note(t.Meta.LV, false, "checksums by %s are not checked", m.InternalHash)

@@ -96,6 +96,9 @@ func (p *planner) mirrorLog(t *Mirror, name string, n int64, above []string) (er
 	if t.LogVolume, err = p.named(name, above); err != nil {
 		return err
 	}
+	if doubt := p.doubts(Input{Volume: t.LogVolume}, t.LogVolume.Size); doubt != "" {
+		return fmt.Errorf("it is doubtful: %s", doubt)
+	}
 	t.Log, err = dmmirror.Read(p.open(t.LogVolume), (n-1)/t.RegionSize+1)
 	return err
 }

@@ -77,6 +77,15 @@ func TestMirror(t *testing.T) {
 			notes: "m: its log cannot be used, so only the primary leg is: log_header.magic at byte 0: is 0x4d695273, want 0x4d695272\n" +
 				"m: mirror leg m_mimage_0: scratch (degraded)",
 		}, {
+			name: "the log is doubtful, the first leg scratched", want: "AAbAAAAAAAAAAAAA",
+			spoil: func(t *testing.T, vg *rebuild.VG, disks []image) {
+				spoil(t, vg.PVs[0], 2*512, 512, block.Bad, "scratch")
+				marked, err := block.NewOverlay(vg.PVs[1].Dev, []block.Extent{{Off: pe0 + 2*extent, Len: 512, State: block.Doubtful, Why: "old"}})
+				require.NoError(t, err)
+				vg.PVs[1].Dev = marked
+			},
+			notes: "m: its log cannot be used, so only the primary leg is: it is doubtful: old\nm: mirror leg m_mimage_0: scratch (degraded)",
+		}, {
 			name: "made without a sync, the first leg scratched", want: "AAbAAAAAAAAAAAAA",
 			spoil: func(t *testing.T, vg *rebuild.VG, disks []image) {
 				vg.Meta.LVs[0].Status = []string{"NOTSYNCED"}

@@ -14,8 +14,11 @@ func (p *planner) peek(in Input, n int64) block.Device {
 
 // doubts says why some of the n bytes of an input are doubtful; "" when none are. Whatever
 // is decided by them is then doubtful too.
-func (p *planner) doubts(in Input, n int64) string {
-	for e := range p.peek(in, n).Extents(0, n) {
+func (p *planner) doubts(in Input, n int64) string { return doubtIn(p.peek(in, n), 0, n) }
+
+// doubtIn says why some of n bytes at off of a device are doubtful; "" when none are.
+func doubtIn(dev block.Device, off, n int64) string {
+	for e := range dev.Extents(off, n) {
 		if e.State == block.Doubtful {
 			return e.Why
 		}

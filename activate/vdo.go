@@ -114,7 +114,12 @@ func (p *planner) judgeVDO(pool *vdoPool, lv *metadata.LV) {
 	case v.Journal.Doubt != "":
 		pool.doubt = fmt.Sprintf("VDO pool %s: %s", lv.Name, v.Journal.Doubt)
 	default:
-		if wrong := v.Check(); wrong != "" {
+		var doubt func(off, n int64) string
+		if in := (Input{Volume: pool.data}); p.doubts(in, pool.data.Size) != "" {
+			dev := p.open(pool.data)
+			doubt = func(off, n int64) string { return doubtIn(dev, off, n) }
+		}
+		if wrong := v.Check(doubt); wrong != "" {
 			pool.doubt = fmt.Sprintf("VDO pool %s: %s", lv.Name, wrong)
 		}
 	}

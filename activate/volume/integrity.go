@@ -12,17 +12,19 @@ import (
 
 func (o opener) integrity(t activate.Integrity, n int64) block.Device {
 	data := o.input(t.Data, n)
-	switch {
-	case t.Lost != "":
+	if t.Lost != "" {
 		return block.NewBad(n, t.Lost)
-	case t.Doubt != "":
-		return block.NewDoubtful(data, t.Doubt)
-	case t.Superblock == nil:
-		return data
-	case t.Superblock.Interleave > 0:
-		data = &interleaved{o.volume(t.Meta), t.Superblock, n}
 	}
-	return &verified{replayed{data, o.volume(t.Meta), t.Journal, t.Superblock.BlockSize}, *t.Superblock}
+	if t.Superblock != nil {
+		if t.Superblock.Interleave > 0 {
+			data = &interleaved{o.volume(t.Meta), t.Superblock, n}
+		}
+		data = &verified{replayed{data, o.volume(t.Meta), t.Journal, t.Superblock.BlockSize}, *t.Superblock}
+	}
+	if t.Doubt != "" {
+		return block.NewDoubtful(data, t.Doubt)
+	}
+	return data
 }
 
 // interleaved is data with tags among it.

@@ -150,6 +150,14 @@ func TestVDODamagedBlockMap(t *testing.T) {
 	}
 }
 
+// TestVDOOnADoubtfulDisk: where it is not certain that what says that blocks are zeros is the
+// pool's, that they are zeros is not, either.
+func TestVDOOnADoubtfulDisk(t *testing.T) {
+	l := newVDOLab(t, "vdo-clean", "vgv/v1")
+	_, dev := l.open(t, block.NewDoubtful(l.disk, "perhaps another disk"))
+	require.Equal(t, dev.Size(), block.Summarise(dev).Doubtful)
+}
+
 // TestVDOBadSectors scratches the blocks with data, half of them so that only reading shows.
 func TestVDOBadSectors(t *testing.T) {
 	if testing.Short() {

@@ -188,9 +188,13 @@ func (v *Volume) emptyRows(i uint64) uint64 {
 
 // Check holds the block map against the number of its pages that the volume knows of. What
 // it finds wrong says that ranges may read as zeros which are not. It reads all pages but
-// the leaves.
-func (v *Volume) Check() string {
-	c := census{v: v, seen: map[uint64]bool{}}
+// the leaves. doubt, if it is not nil, says what is wrong with n bytes at off of the device below,
+// and is asked of whatever tells where the volume's blocks are.
+func (v *Volume) Check(doubt func(off, n int64) string) string {
+	c := census{v: v, seen: map[uint64]bool{}, doubt: doubt}
+	c.ask("its geometry block", 0, BlockSize)
+	c.ask("its super block", v.Offset(v.DataStart), SuperBlockSize)
+	c.ask("its recovery journal", v.Offset(v.SuperBlock.Journal.Start), int64(v.SuperBlock.Journal.Count)*BlockSize)
 	for n := range v.Roots {
 		if c.wrong == "" {
 			c.walk(v.root(n), interior)
@@ -208,7 +212,21 @@ type census struct {
 	seen  map[uint64]bool // interior pages
 	pages uint64
 	wrong string // ends the counting
+	doubt func(off, n int64) string
 }
+
+// ask asks for the doubt of something.
+func (c *census) ask(what string, off, n int64) {
+	if c.doubt == nil || c.wrong != "" {
+		return
+	}
+	if why := c.doubt(off, n); why != "" {
+		c.wrong = fmt.Sprintf("%s is doubtful: %s", what, why)
+	}
+}
+
+// askPage asks for the doubt of a page.
+func (c *census) askPage(pbn uint64) { c.ask("its block map", c.v.Offset(pbn), BlockSize) }
 
 // walk counts the pages below an interior page.
 func (c *census) walk(p *page, level int) {
@@ -217,6 +235,7 @@ func (c *census) walk(p *page, level int) {
 		return
 	}
 	c.seen[p.pbn] = true
+	c.askPage(p.pbn)
 	for slot := range entriesPerPage {
 		pbn, _ := c.v.child(p, slot)
 		if pbn == 0 {
@@ -226,6 +245,8 @@ func (c *census) walk(p *page, level int) {
 			c.wrong = fmt.Sprintf("the block map has more pages than the %d that the volume says", c.v.Journal.Pages)
 		} else if level > 1 {
 			c.walk(c.v.page(pbn, p, slot), level-1)
+		} else {
+			c.askPage(pbn)
 		}
 		if c.wrong != "" {
 			return

@@ -23,7 +23,7 @@ func TestRealCrash(t *testing.T) {
 	require.Equal(t, uint64(5), v.Journal.Last)
 	require.Equal(t, 347, v.Journal.Len())
 	require.Empty(t, v.Journal.Doubt)
-	require.Empty(t, v.Check())
+	require.Empty(t, v.Check(nil))
 	require.Equal(t, int64(realLogical*BlockSize), v.Size())
 	count := map[RunState]uint64{}
 	for r := range v.Runs(0, realLogical-1) {
@@ -147,7 +147,7 @@ func TestCheck(t *testing.T) {
 			d.tree()
 			d.mapPage(9, nil)
 			c.change(d)
-			got := open(t, d).Check()
+			got := open(t, d).Check(nil)
 			if c.want == "" {
 				require.Empty(t, got)
 			}
@@ -314,7 +314,7 @@ func TestPagesAreCountedOn(t *testing.T) {
 	d.journalBlock(11, 11, record{op: opPage, page: 8, slot: 1, to: Location{10, plain}})
 	v := open(t, d)
 	require.Equal(t, uint64(5), v.Journal.Pages, "4 when the block was begun")
-	require.Empty(t, v.Check())
+	require.Empty(t, v.Check(nil))
 }
 
 func TestTheCacheIsBounded(t *testing.T) {
@@ -354,7 +354,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		v.Check()
+		v.Check(nil)
 		next := uint64(0)
 		for r := range v.Runs(0, 9999) {
 			require.Equal(t, next, r.First)
