@@ -77,7 +77,7 @@ func (p *planner) integrityMeta(t *Integrity, m metadata.Integrity, n int64, abo
 	dev := p.open(meta)
 	b := make([]byte, block.SectorSize)
 	if k, err := dev.ReadAt(b, 0); k < len(b) {
-		return fmt.Errorf("the superblock on %s cannot be read: %w", m.Metadata, unread(err))
+		return fmt.Errorf("the superblock on %s cannot be read: %s", m.Metadata, block.Why(err))
 	}
 	sb, err := integrity.ParseSuperblock(b)
 	switch {

@@ -2,7 +2,6 @@ package activate
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 
@@ -192,22 +191,13 @@ func (p *planner) judgeStore(t *Snapshot, h exstore.Header, lv *metadata.LV, m m
 func storeHeader(cow block.Device) (exstore.Header, error) {
 	b := make([]byte, block.SectorSize)
 	if n, err := cow.ReadAt(b, 0); n < len(b) {
-		return exstore.Header{}, fmt.Errorf("the exception store cannot be read: %w", unread(err))
+		return exstore.Header{}, fmt.Errorf("the exception store cannot be read: %s", block.Why(err))
 	}
 	h, err := exstore.ParseHeader(b)
 	if err != nil {
 		err = fmt.Errorf("the exception store: %w", err)
 	}
 	return h, err
-}
-
-// unread is err in short, for a structure of which it is plain where it lies.
-func unread(err error) error {
-	var bad *block.BadRangeError
-	if errors.As(err, &bad) {
-		return errors.New(bad.Why)
-	}
-	return err
 }
 
 // storeDoubt says why the header or one of the areas of a store are doubtful; "" when they

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/metadata/thin/salvage"
+	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 // maxEarlier bounds the places that are searched for a pool's metadata.
@@ -35,7 +36,7 @@ func (p *planner) earlierMetadata(pool *thinPool, hints salvage.Hints) *salvage.
 		if err != nil {
 			continue
 		}
-		found, err := salvage.Run(holeReader{p.open(v)}, v.Size, hints)
+		found, err := salvage.Run(block.SkipZeros(p.open(v)), v.Size, hints)
 		if err != nil || !knows(found, pool, hints) {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/metadata/thin/salvage"
 	"github.com/lvrescue/lvrescue/rebuild"
+	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 // ThinModes are the ways to read thin pools: by their trees, and by all that is left of the
@@ -122,7 +123,7 @@ func (p *planner) salvagePool(pool *thinPool) (*salvage.Pool, error) {
 		for id, lv := range thinLVs(p.vg, pool.lv.Name) {
 			hints.Devices[id] = lv.made
 		}
-		found, err := salvage.Run(holeReader{p.open(pool.metadata)}, pool.metadata.Size, hints)
+		found, err := salvage.Run(block.SkipZeros(p.open(pool.metadata)), pool.metadata.Size, hints)
 		if err != nil {
 			if other := p.otherMetadata(pool, hints); other != nil {
 				return salvaged{other, nil}
@@ -151,7 +152,7 @@ func (p *planner) otherMetadata(pool *thinPool, hints salvage.Hints) *salvage.Po
 		if err != nil {
 			continue
 		}
-		found, err := salvage.Run(holeReader{p.open(v)}, v.Size, hints)
+		found, err := salvage.Run(block.SkipZeros(p.open(v)), v.Size, hints)
 		if err != nil || !knows(found, pool, hints) {
 			continue
 		}

@@ -97,7 +97,7 @@ func (p *planner) vdoPool(name string, above []string) (*vdoPool, error) {
 	if pool.data, err = p.named(f.Data, append(slices.Clone(above), name)); err != nil {
 		return nil, fmt.Errorf("data of VDO pool %s: %w", name, err)
 	}
-	if pool.volume, err = vdo.Open(holeReader{p.open(pool.data)}, pool.data.Size); err != nil {
+	if pool.volume, err = vdo.Open(block.SkipZeros(p.open(pool.data)), pool.data.Size); err != nil {
 		pool.volume, pool.lost = nil, fmt.Sprintf("VDO pool %s (LV %s): %s", name, f.Data, err)
 		return pool, nil
 	}
@@ -129,20 +129,4 @@ func (p *planner) judgeVDO(pool *vdoPool, lv *metadata.LV) {
 	if need := v.Offset(v.PhysicalBlocks); need > pool.data.Size {
 		p.note(lv, false, "VDO pool %s has %d bytes by its own super block, its LV only %d", lv.Name, need, pool.data.Size)
 	}
-}
-
-// holeReader reads a device without asking it for what is known to be zeros: most of a
-// recovery journal.
-type holeReader struct{ block.Device }
-
-// ReadAt implements io.ReaderAt.
-func (r holeReader) ReadAt(b []byte, off int64) (int, error) {
-	for e := range r.Extents(off, int64(len(b))) {
-		if e.State != block.Zero || e.Len < int64(len(b)) {
-			break
-		}
-		clear(b)
-		return len(b), nil
-	}
-	return r.Device.ReadAt(b, off)
 }

@@ -22,6 +22,11 @@ type DamageError struct{ Problem }
 
 func (e *DamageError) Error() string { return e.Problem.String() }
 
+// Damaged makes a *DamageError: see [Problem].
+func Damaged(code, field string, offset int64, format string, args ...any) error {
+	return &DamageError{Problem{code, field, offset, fmt.Sprintf(format, args...)}}
+}
+
 // problems collects what is wrong with one record.
 type problems []Problem
 

@@ -3,7 +3,6 @@ package scan
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 
 	"github.com/lvrescue/lvrescue/metadata"
@@ -20,22 +19,7 @@ const (
 
 // ring is the area's ring, of the given size of the area.
 func (a *Area) ring(size int64) *metadata.Ring {
-	return metadata.NewRing(io.NewSectionReader(sparse{a.PV.Dev}, a.Offset, size), size)
-}
-
-// sparse is a device of which proven zeros are not read: most of a ring was never written.
-type sparse struct{ block.Device }
-
-func (d sparse) ReadAt(p []byte, off int64) (int, error) {
-	n := int64(len(p))
-	for e := range d.Extents(off, n) {
-		if e.State == block.Zero && e.Len == n {
-			clear(p)
-			return len(p), nil
-		}
-		break
-	}
-	return d.Device.ReadAt(p, off)
+	return metadata.NewRing(io.NewSectionReader(block.SkipZeros(a.PV.Dev), a.Offset, size), size)
 }
 
 // readTexts reads the texts of all metadata areas: first those that headers point at; then
@@ -173,7 +157,7 @@ func (s *sourceScan) searchRing(a *Area, slots slotPlaces) {
 		at := start + t.Offset
 		switch {
 		case t.Part == metadata.Unreadable:
-			s.find(Warning, "ring-unreadable", at, "%d bytes of a metadata area cannot be read: %s", t.Size, why(t.Err))
+			s.find(Warning, "ring-unreadable", at, "%d bytes of a metadata area cannot be read: %s", t.Size, block.Why(t.Err))
 		case t.Part == metadata.Head && s.history && !slots.at[t.Offset] && bytes.Contains(t.Raw, []byte("seqno = ")) && s.room(t.Size, at):
 			s.addCopy(a, t.Raw, at, Ring, metadata.ChecksumAbsent) // damaged: its start is there
 		case t.Part != metadata.Whole:
@@ -185,15 +169,6 @@ func (s *sourceScan) searchRing(a *Area, slots slotPlaces) {
 	if fragments > 0 {
 		s.find(Info, "ring-fragments", start, "%d older texts in this metadata area are overwritten in part, and left out", fragments)
 	}
-}
-
-// why is the reason for which a read failed.
-func why(err error) string {
-	var bad *block.BadRangeError
-	if errors.As(err, &bad) {
-		return bad.Why
-	}
-	return err.Error()
 }
 
 // hasText reports whether any whole text stands in the area's ring.

@@ -21,7 +21,7 @@ func (c *copies) Size() int64 { return c.legs[0].Size() }
 func (c *copies) pick(legs []block.Extent) int {
 	doubtful := -1
 	for i, e := range legs[:len(c.legs)] {
-		if sure(e.State) {
+		if e.State.Sure() {
 			return i
 		}
 		if e.State == block.Doubtful && doubtful < 0 {
@@ -97,7 +97,7 @@ func (c *copies) pieces(p []byte, off int64) (n int, err error) {
 			err = &block.BadRangeError{Off: k.lo, Len: k.hi - k.lo, Why: c.outcome(k).Why}
 			return false
 		}
-		if !sure(k.legs[i].State) && anyWorse(c.legs, k) {
+		if !k.legs[i].State.Sure() && anyWorse(c.legs, k) {
 			err = &block.BadRangeError{Off: k.lo, Len: k.hi - k.lo, Why: k.legs[i].Why, Doubtful: slices.Clone(w.at(i, k.lo, k.hi))}
 			return false
 		}

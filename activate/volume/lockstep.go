@@ -50,12 +50,11 @@ func extentsOf(devs []block.Device, lo, hi int64) []iter.Seq[block.Extent] {
 }
 
 // sure tells whether a state is neither bad nor doubtful.
-func sure(s block.State) bool { return s == block.Data || s == block.Zero }
 
 // sureOf tells whether all of [lo, hi) of a device is known to be good.
 func sureOf(d block.Device, lo, hi int64) bool {
 	for e := range d.Extents(lo, hi-lo) {
-		if !sure(e.State) {
+		if !e.State.Sure() {
 			return false
 		}
 	}
@@ -115,7 +114,7 @@ func readWindow(legs []block.Device, lo, hi int64) (*window, error) {
 // worse tells whether reading a leg has found some of [lo, hi) in a worse state than its Extents
 // say, when what came out is e: then others count on bytes that are not sure any more.
 func worse(leg block.Device, e block.Extent, lo, hi int64) bool {
-	if sure(e.State) {
+	if e.State.Sure() {
 		return false
 	}
 	for before := range leg.Extents(lo, hi-lo) {

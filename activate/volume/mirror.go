@@ -40,7 +40,7 @@ func (m *mirror) choose(lo, hi int64, yield func(choice) bool) {
 	for lo < hi {
 		sync, end := m.synced(lo, hi)
 		for e := range m.legs[0].Extents(lo, end-lo) {
-			if e.State == block.Data || e.State == block.Zero {
+			if e.State.Sure() {
 				if !yield(choice{e, 0, sync}) {
 					return
 				}

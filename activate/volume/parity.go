@@ -41,7 +41,7 @@ func (s *parity) judge(k known) judgement {
 	flags := make([]bool, 2*n)
 	j := judgement{parity: s, known: k.legs[:n], sync: k.legs[n], unsure: flags[:n], bad: flags[n:]}
 	for i, e := range j.known {
-		if !sure(e.State) {
+		if !e.State.Sure() {
 			j.unsure[i] = true
 			j.unsures++
 		}
@@ -60,9 +60,9 @@ func (s *parity) judge(k known) judgement {
 // the legs that are left out, else it is nil.
 func (j judgement) of(leg int) (e block.Extent, without []bool) {
 	own := j.known[leg]
-	inSync := sure(j.sync.State)
+	inSync := j.sync.State.Sure()
 	switch {
-	case sure(own.State):
+	case own.State.Sure():
 		return own, nil
 	case inSync && j.layout.CanRebuild(j.unsures):
 		return block.Extent{State: block.Data}, j.unsure
@@ -91,7 +91,7 @@ func (j judgement) everywhere() (block.Extent, bool) {
 	first, _ := j.of(0)
 	for i := range j.known {
 		e, _ := j.of(i)
-		if sure(e.State) && sure(first.State) && e.State != first.State {
+		if e.State.Sure() && first.State.Sure() && e.State != first.State {
 			first.State = block.Data
 			continue
 		}

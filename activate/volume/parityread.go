@@ -163,7 +163,7 @@ func (s *parity) deliver(w *window, j judgement, leg int, dst []byte, at int64, 
 		}
 		s.layout.Row(at/s.layout.Chunk).Rebuild(dst, chunks, without, leg)
 	}
-	if e.State != block.Bad && (sure(e.State) || !worse) {
+	if e.State != block.Bad && (e.State.Sure() || !worse) {
 		return
 	}
 	row := at / s.layout.Chunk

@@ -46,7 +46,7 @@ func requireNoLie(t *testing.T, healthy []byte, dev block.Device) {
 	t.Helper()
 	got := make([]byte, dev.Size())
 	require.NoError(t, block.ReadRange(dev, got, 0, func(e block.Extent) {
-		if sure(e.State) && !bytes.Equal(healthy[e.Off:e.End()], got[e.Off:e.End()]) {
+		if e.State.Sure() && !bytes.Equal(healthy[e.Off:e.End()], got[e.Off:e.End()]) {
 			t.Errorf("of the %d bytes at %d that are called %s some are wrong", e.Len, e.Off, e.State)
 		}
 	}))

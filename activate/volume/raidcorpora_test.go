@@ -138,7 +138,7 @@ func requireRight(t testing.TB, want []byte, dev block.Device) {
 	require.Equal(t, int64(len(want)), dev.Size())
 	got := make([]byte, len(want))
 	err := block.ReadRange(dev, got, 0, func(e block.Extent) {
-		if sure(e.State) {
+		if e.State.Sure() {
 			require.Equal(t, want[e.Off:e.End()], got[e.Off:e.End()], "%d bytes at %d", e.Len, e.Off)
 		}
 	})

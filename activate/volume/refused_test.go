@@ -90,10 +90,10 @@ func checkRefused(t *testing.T, dev block.Device, l dmraid.Layout, data []byte, 
 	p := make([]byte, n)
 	require.NoError(t, block.ReadRange(dev, p, off, func(e block.Extent) {
 		for at := e.Off; at < e.End(); at++ {
-			if want := expected(l, fates, at, int64(len(data))); e.State != want.state && !(sure(e.State) && sure(want.state)) {
+			if want := expected(l, fates, at, int64(len(data))); e.State != want.state && !(e.State.Sure() && want.state.Sure()) {
 				require.Failf(t, "state", "byte %d is %s (%s), want %s (%s)", at, e.State, e.Why, want.state, want.why)
 			}
-			if sure(e.State) && p[at-off] != data[at] {
+			if e.State.Sure() && p[at-off] != data[at] {
 				require.Failf(t, "wrong", "byte %d, which is called sure", at)
 			}
 		}
@@ -101,7 +101,7 @@ func checkRefused(t *testing.T, dev block.Device, l dmraid.Layout, data []byte, 
 	called := make([]bool, n) // sure, before anything is read
 	for e := range dev.Extents(off, n) {
 		for at := e.Off; at < e.End(); at++ {
-			called[at-off] = sure(e.State)
+			called[at-off] = e.State.Sure()
 		}
 	}
 	got, _ := dev.ReadAt(p, off)

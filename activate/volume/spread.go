@@ -27,7 +27,7 @@ func (s *spread) copies(c int64) block.Device {
 	}
 	var why string
 	for e := range s.sync.Extents(c*s.chunk, s.chunk) {
-		if !sure(e.State) {
+		if !e.State.Sure() {
 			why = e.Why
 		}
 	}
@@ -100,7 +100,7 @@ func (s *spread) Extents(off, n int64) iter.Seq[block.Extent] {
 // alike tells whether all legs are sure and in one state.
 func alike(legs []block.Extent) bool {
 	for _, e := range legs {
-		if !sure(e.State) || e.State != legs[0].State {
+		if !e.State.Sure() || e.State != legs[0].State {
 			return false
 		}
 	}

@@ -57,7 +57,7 @@ func (l *vdoLab) requireTruth(t testing.TB, dev block.Device) {
 		require.NoError(t, err)
 		require.NoError(t, block.ReadRange(dev, got[:n], at, func(e block.Extent) {
 			same := bytes.Equal(want[e.Off-at:e.End()-at], got[e.Off-at:e.End()-at])
-			require.True(t, same || !sure(e.State), "of the %d bytes at %d that are called %s some are wrong", e.Len, e.Off, e.State)
+			require.True(t, same || !e.State.Sure(), "of the %d bytes at %d that are called %s some are wrong", e.Len, e.Off, e.State)
 		}))
 	}
 }

@@ -112,7 +112,5 @@ func Check(b []byte, k Kind, at uint64) error {
 
 // damaged reports a field of a block as it is not to be.
 func damaged(k Kind, field string, offset int64, format string, args ...any) error {
-	return &metadata.DamageError{Problem: metadata.Problem{
-		Code: "pdata-" + field, Field: k.String() + "." + field, Offset: offset, Text: fmt.Sprintf(format, args...),
-	}}
+	return metadata.Damaged("pdata-"+field, k.String()+"."+field, offset, format, args...)
 }

@@ -240,7 +240,5 @@ func (m *Map) settle() {
 }
 
 func damaged(field string, offset int64, format string, args ...any) error {
-	return &metadata.DamageError{Problem: metadata.Problem{
-		Code: "cache-" + field, Field: "cache_disk_superblock." + field, Offset: offset, Text: fmt.Sprintf(format, args...),
-	}}
+	return metadata.Damaged("cache-"+field, "cache_disk_superblock."+field, offset, format, args...)
 }

@@ -92,7 +92,7 @@ func parseHeader(b []byte) (regions uint64, err error) {
 }
 
 func damage(field string, off int64, format string, args ...any) error {
-	return &metadata.DamageError{Problem: metadata.Problem{Code: "mirror-log", Field: field, Offset: off, Text: fmt.Sprintf(format, args...)}}
+	return metadata.Damaged("mirror-log", field, off, format, args...)
 }
 
 // Regions is the number of regions.

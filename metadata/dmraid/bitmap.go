@@ -69,8 +69,7 @@ func ReadBitmap(rmeta io.ReaderAt) (*Bitmap, error) {
 
 func readBitmapHeader(h []byte) (*Bitmap, error) {
 	bad := func(field string, off int, format string, args ...any) error {
-		return &metadata.DamageError{Problem: metadata.Problem{Code: "raid-bitmap", Field: "bitmap." + field,
-			Offset: int64(BitmapOffset + off), Text: fmt.Sprintf(format, args...)}}
+		return metadata.Damaged("raid-bitmap", "bitmap."+field, int64(BitmapOffset+off), format, args...)
 	}
 	le := binary.LittleEndian
 	if m := le.Uint32(h); m != bitmapMagic {

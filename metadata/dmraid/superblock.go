@@ -117,8 +117,7 @@ func (r *superblockReader) progress(field string, off int) int64 {
 }
 
 func damaged(field string, off int, format string, args ...any) error {
-	return &metadata.DamageError{Problem: metadata.Problem{Code: "raid-superblock", Field: field, Offset: int64(off),
-		Text: fmt.Sprintf(format, args...)}}
+	return metadata.Damaged("raid-superblock", field, int64(off), format, args...)
 }
 
 // ReadSuperblock decodes the first SuperblockSize bytes of a metadata LV. It fails with

@@ -23,7 +23,6 @@ package exstore
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 
 	"github.com/lvrescue/lvrescue/metadata"
@@ -79,5 +78,5 @@ func ParseHeader(b []byte) (Header, error) {
 }
 
 func damage(field string, off int64, format string, args ...any) error {
-	return &metadata.DamageError{Problem: metadata.Problem{Code: "exception-store", Field: field, Offset: off, Text: fmt.Sprintf(format, args...)}}
+	return metadata.Damaged("exception-store", field, off, format, args...)
 }

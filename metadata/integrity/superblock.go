@@ -41,7 +41,6 @@ package integrity
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 
 	"github.com/lvrescue/lvrescue/metadata"
@@ -160,7 +159,7 @@ func ParseSuperblock(b []byte) (s Superblock, err error) {
 }
 
 func damage(field string, off int64, format string, args ...any) error {
-	return &metadata.DamageError{Problem: metadata.Problem{Code: "integrity", Field: field, Offset: off, Text: fmt.Sprintf(format, args...)}}
+	return metadata.Damaged("integrity", field, off, format, args...)
 }
 
 // Sizes of the journal's parts: an entry in bytes, and how many stand in one sector.

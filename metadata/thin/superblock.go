@@ -2,7 +2,6 @@ package thin
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/metadata/btree"
@@ -107,7 +106,5 @@ func ParseSuperblock(b []byte) (Superblock, error) {
 }
 
 func damaged(field string, offset int64, format string, args ...any) error {
-	return &metadata.DamageError{Problem: metadata.Problem{
-		Code: "thin-" + field, Field: "thin_disk_superblock." + field, Offset: offset, Text: fmt.Sprintf(format, args...),
-	}}
+	return metadata.Damaged("thin-"+field, "thin_disk_superblock."+field, offset, format, args...)
 }

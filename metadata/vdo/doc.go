@@ -73,7 +73,6 @@ package vdo
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"math"
 
@@ -137,7 +136,5 @@ func (f *fields) expect(name string, want header) error {
 }
 
 func damaged(field string, offset int, format string, args ...any) error {
-	return &metadata.DamageError{Problem: metadata.Problem{
-		Code: "vdo-" + field, Field: "vdo." + field, Offset: int64(offset), Text: fmt.Sprintf(format, args...),
-	}}
+	return metadata.Damaged("vdo-"+field, "vdo."+field, int64(offset), format, args...)
 }

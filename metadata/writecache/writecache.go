@@ -220,7 +220,5 @@ func (m *Map) settle() {
 }
 
 func damaged(field string, offset int64, format string, args ...any) error {
-	return &metadata.DamageError{Problem: metadata.Problem{
-		Code: "writecache-" + field, Field: "wc_memory_superblock." + field, Offset: offset, Text: fmt.Sprintf(format, args...),
-	}}
+	return metadata.Damaged("writecache-"+field, "wc_memory_superblock."+field, offset, format, args...)
 }

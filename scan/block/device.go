@@ -42,6 +42,9 @@ const (
 	Bad                   // not delivered
 )
 
+// Sure tells whether what a range delivers is right as far as is known.
+func (s State) Sure() bool { return s == Data || s == Zero }
+
 func (s State) String() string {
 	switch s {
 	case Data:

@@ -110,7 +110,7 @@ func (o *overlay) marked(lo, hi int64, m Extent, yield func(Extent) bool) bool {
 		return yield(Extent{Off: lo, Len: hi - lo, State: Bad, Why: m.Why})
 	}
 	for e := range o.Device.Extents(lo, hi-lo) {
-		if e.State == Data || e.State == Zero {
+		if e.State.Sure() {
 			e.State, e.Why = m.State, m.Why
 		}
 		if !yield(e) {
