@@ -8,7 +8,6 @@ package activate
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -160,6 +159,10 @@ type planner struct {
 	places    int // see maxPlaces
 }
 
+// maxBytes bounds LVs and places on PVs: what is rounded up from there, as rows of arrays are,
+// still fits into an int64.
+const maxBytes = 1 << 62
+
 // volume plans the bytes of an LV itself, which is what segments that name it mean: of the
 // origin of a snapshot the origin, of a store of exceptions the store. [planner.view] is
 // what its user sees. above lists the LVs that stand on it, to find loops.
@@ -182,7 +185,7 @@ func (p *planner) volume(lv *metadata.LV, above []string) (*Volume, error) {
 	slices.SortStableFunc(segs, func(a, b *metadata.Segment) int { return cmp.Compare(a.StartExtent, b.StartExtent) })
 	above = append(slices.Clone(above), lv.Name)
 	for _, s := range segs {
-		if s.StartExtent < 0 || s.ExtentCount <= 0 || s.ExtentCount > math.MaxInt64/es-s.StartExtent {
+		if s.StartExtent < 0 || s.ExtentCount <= 0 || s.ExtentCount > maxBytes/es-s.StartExtent {
 			return nil, fmt.Errorf("segment %s: %d extents from extent %d on are more than there can be", s.Key, s.ExtentCount, s.StartExtent)
 		}
 		off, n := s.StartExtent*es, raidSize(s)*es
@@ -327,11 +330,14 @@ func (p *planner) striped(s *metadata.Segment, n int64, above []string) (Target,
 // input finds the PV or LV that an area names. n is the length that will be read.
 func (p *planner) input(a metadata.Area, n int64, above []string) (Input, error) {
 	es := p.vg.Meta.ExtentSize * block.SectorSize
-	if a.Start < 0 || a.Start > math.MaxInt64/es-n/es {
+	if a.Start < 0 || a.Start > maxBytes/es-n/es-1 {
 		return Input{}, fmt.Errorf("extent %d of %s is more than there can be", a.Start, a.Name)
 	}
 	off := a.Start * es
 	if pv := p.pvs[a.Name]; pv != nil {
+		if pv.Meta.PEStart > maxBytes/block.SectorSize {
+			return Input{}, fmt.Errorf("the extents of PV %s begin at sector %d, which is more than there can be", a.Name, pv.Meta.PEStart)
+		}
 		if pv.Meta.PECount > 0 && off+n > pv.Meta.PECount*es {
 			return Input{}, fmt.Errorf("extents %d-%d lie beyond the %d extents of PV %s", a.Start, a.Start+n/es-1, pv.Meta.PECount, a.Name)
 		}

@@ -2,6 +2,7 @@ package dmraid
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -112,8 +113,8 @@ func (l Layout) Check() error {
 		return damaged("num_devices", offDevices, "is %d, want %d to %d for level %d", l.Devices, need, maxDevices, l.Level)
 	case l.Level == 1:
 		return nil
-	case l.Chunk < 512 || l.Chunk > maxSectors:
-		return damaged("stripe_sectors", offChunk, "is %d, want at least 1", l.Chunk>>9)
+	case l.Chunk < 512 || l.Chunk > math.MaxUint32<<9:
+		return damaged("stripe_sectors", offChunk, "is %d, want 1 to 2^32-1", l.Chunk>>9)
 	case l.Level == 10:
 		if n := l.Copies(); n < 2 || n > l.Devices || l.Algorithm>>raid10SetShift > 2 || l.Algorithm < 0 {
 			return damaged("layout", offLayout, "%#x of raid10 over %d devices is none that the kernel makes", l.Algorithm, l.Devices)
