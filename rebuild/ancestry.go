@@ -105,7 +105,13 @@ type member struct {
 
 type members struct{ lvs, pvs map[metadata.ID]member }
 
+// members lists what a group has had; it is asked of each group for each other.
 func (g *Group) members() members {
+	g.listed.Do(func() { g.had = g.listMembers() })
+	return g.had
+}
+
+func (g *Group) listMembers() members {
 	m := members{map[metadata.ID]member{}, map[metadata.ID]member{}}
 	for _, v := range g.Versions {
 		for _, lv := range v.Meta.LVs {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"strings"
 	"sync/atomic"
 
@@ -67,6 +68,8 @@ type Group struct {
 	result *Result               // that the group is part of
 	last   map[*scan.PV]*Version // see lastOn
 	claims claims                // see claimed
+	listed sync.Once             // that had is worked out
+	had    members               // see members
 }
 
 // Name is the name that the group has in its current version.

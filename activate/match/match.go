@@ -118,7 +118,7 @@ func (c *Candidate) Assume() string {
 
 // Bounds of what is looked at.
 const (
-	most   = 64  // PVs of a VG, and places for one of them
+	most   = 64  // PVs of a VG
 	judged = 512 // PVs on places, in all
 )
 

@@ -1,6 +1,7 @@
 package match_test
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -205,5 +206,26 @@ func TestPlacedByHand(t *testing.T) {
 			got += m.PV.Key
 		}
 		require.Equal(t, tt.want, got, name)
+	}
+}
+
+// TestTooManyPlaces: of more places than are looked at it is told, and none is used unasked.
+func TestTooManyPlaces(t *testing.T) {
+	c := fixtures.Open(t, "linear")
+	require.NoError(t, damage.Zero(c.Disk("a"), 0, head))
+	dir := t.TempDir()
+	paths := c.Paths()
+	for i := range 50 {
+		path := filepath.Join(dir, fmt.Sprintf("blank%02d.img", i))
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		require.NoError(t, os.Truncate(path, 200<<20))
+		paths = append(paths, path)
+	}
+	r, all := build(t, scan.Options{}, paths...)
+	told := slices.IndexFunc(r.Findings, func(f scan.Finding) bool { return f.Code == "probe-bounded" })
+	require.GreaterOrEqual(t, told, 0)
+	require.Contains(t, r.Findings[told].Text, "may lie on more than 256 places")
+	for _, m := range all {
+		require.False(t, m.Used)
 	}
 }

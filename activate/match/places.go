@@ -22,6 +22,9 @@ var starts = [...]int64{63 * 512, 1 << 20, 2 << 20, 128 << 20}
 // maxLacking is how much of a PV's start a source may lack, in bytes.
 const maxLacking = 1 << 50
 
+// maxPlaces bounds the places where one PV may lie.
+const maxPlaces = 256
+
 // places lists where a PV may lie: what was found without a label, or with that of a PV that
 // nobody misses or that was made over this one; sources and partitions on which nothing was
 // found; and where a PV would have to begin for its end, or for the content that was found,
@@ -30,7 +33,11 @@ func places(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, p *probe) []*
 	ev := r.Used()
 	var list []*scan.PV
 	add := func(at *scan.PV) {
-		if len(list) < most && !slices.ContainsFunc(list, func(o *scan.PV) bool { return o.Source == at.Source && o.Offset == at.Offset }) {
+		switch {
+		case slices.ContainsFunc(list, func(o *scan.PV) bool { return o.Source == at.Source && o.Offset == at.Offset }):
+		case len(list) == maxPlaces:
+			p.work.cut("PV %s of VG %s may lie on more than %d places, of which the rest was not looked at", a.PV.Key, g.Name(), maxPlaces)
+		default:
 			list = append(list, at)
 		}
 	}
