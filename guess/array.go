@@ -45,7 +45,7 @@ const (
 	maxMembers = 4096
 	maxLegs    = 64
 	maxTries   = 256     // combinations of members that are held against their content, of one geometry
-	maxPlaces  = 1 << 18 // at which legs are held against each other, in all
+	maxPlaces  = 1 << 20 // at which legs are held against each other, or looked for, in all
 	samples    = 64      // of them, of an array
 	sampleSize = 4 << 10 // bytes
 )
@@ -390,20 +390,16 @@ func (l *Layout) occupied(v *Volume) bool {
 	return false
 }
 
-// outside are the signs that stand in none of the volumes.
-func (l *Layout) outside(found []*scan.Sign) (list []*scan.Sign) {
-	bySource := map[*scan.Source][]span{}
-	for _, v := range l.legs {
-		for _, s := range v.spans() {
-			bySource[s.source] = append(bySource[s.source], s)
-		}
-	}
-	for _, s := range found {
-		if s.Format != "dm-raid" && !slices.ContainsFunc(bySource[s.Source], func(o span) bool { return s.Offset >= o.at && s.Offset < o.end }) {
-			list = append(list, s)
-		}
-	}
-	return list
+// outside are the signs that stand in none of the volumes with legs.
+func (l *Layout) outside(found []*scan.Sign) []*scan.Sign {
+	return slices.DeleteFunc(slices.Clone(found), l.holds)
+}
+
+// holds tells whether a sign stands in a volume with legs.
+func (l *Layout) holds(s *scan.Sign) bool {
+	return slices.ContainsFunc(l.legs, func(v *Volume) bool {
+		return slices.ContainsFunc(v.spans(), func(o span) bool { return o.source == s.Source && s.Offset >= o.at && s.Offset < o.end })
+	})
 }
 
 // nextLeg is where behind a byte of a source the first leg of a volume begins; far away if

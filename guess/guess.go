@@ -83,7 +83,7 @@ const (
 // Guess works out a layout from the signs on some sources, sorted by source and offset.
 func Guess(signs []*scan.Sign) *Layout {
 	l := &Layout{ExtentSize: maxExtent, left: maxPlaces}
-	for _, v := range volumes(l.arrays(signs)) {
+	for _, v := range volumes(l.stripes(l.arrays(signs))) {
 		if len(l.Volumes) == maxVolumes {
 			break
 		}
@@ -97,6 +97,7 @@ func Guess(signs []*scan.Sign) *Layout {
 	l.measure()
 	l.align()
 	l.judge()
+	l.twins()
 	l.Volumes = append(l.Volumes, l.legs...)
 	l.name()
 	return l

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,21 +71,37 @@ func guessed(t *testing.T, c *fixtures.Corpus, ev *scan.Evidence) (*guess.Layout
 	return l, r.Groups[0].At(nil)
 }
 
-// TestGuessGivesTheKernelsBytes: a filesystem over two disks, of which nothing but its
-// superblocks tells, comes out as the kernel read it.
+// TestGuessGivesTheKernelsBytes: filesystems in pieces, in stripes and on arrays, of which
+// nothing but what is in them tells, come out as the kernel read them.
 func TestGuessGivesTheKernelsBytes(t *testing.T) {
+	var corpus string
+	var c *fixtures.Corpus
+	var l *guess.Layout
+	var vg *rebuild.VG
 	for _, tt := range []struct {
 		corpus, lv, golden string
 		sure               guess.Sureness
 	}{
 		{"filesystems", "ext4", "vgx/ext", guess.Weak}, // where its pieces meet is guessed
+		{"filesystems", "xfs", "vgx/xfs", guess.Sure},
 		{"filesystems-one", "root", "vgn/root", guess.Weak},
 		{"filesystems-one", "swap", "vgn/swap", guess.Sure},
 		{"filesystems-one", "home", "vgn/home", guess.Sure},
 		{"filesystems-one", "xfs", "vgn/data", guess.Likely},
+		{"filesystems-raid", "two", "vgf/two", guess.Weak}, // stripes of 128 KiB would do as well
+		{"filesystems-raid", "three", "vgf/three", guess.Sure},
+		{"filesystems-raid", "four", "vgf/four", guess.Sure},
+		{"filesystems-raid", "zero", "vgf/zero", guess.Sure},
+		{"filesystems-raid", "mirrored", "vgf/mirrored", guess.Likely},
+		{"filesystems-raid", "five", "vgf/five", guess.Likely},
+		{"filesystems-raid", "ten", "vgf/ten", guess.Sure},
 	} {
-		c, ev := bare(t, tt.corpus)
-		l, vg := guessed(t, c, ev)
+		if corpus != tt.corpus {
+			corpus = tt.corpus
+			var ev *scan.Evidence
+			c, ev = bare(t, corpus)
+			l, vg = guessed(t, c, ev)
+		}
 		fixtures.RequireGolden(t, c, tt.golden, export(t, vg, tt.lv))
 		for _, v := range l.Volumes {
 			if v.Name == tt.lv {
@@ -142,6 +159,18 @@ func TestArraysGiveTheKernelsBytes(t *testing.T) {
 			require.Equal(t, guess.Sure, sure, key)
 		}
 		require.Len(t, found, len(c.Golden)-4, "r0 has no superblocks, a leg of r5long lies in pieces, between has no array")
+	}
+}
+
+// TestMirrorWithoutSuperblocks: each leg is the filesystem, and tells of the other.
+func TestMirrorWithoutSuperblocks(t *testing.T) {
+	c, ev := bare(t, "filesystems-raid")
+	ev.Signs = slices.DeleteFunc(ev.Signs, func(s *scan.Sign) bool { return s.Label != "mirrored" })
+	l, vg := guessed(t, c, ev)
+	require.Len(t, l.Volumes, 2)
+	for _, v := range l.Volumes {
+		fixtures.RequireGolden(t, c, "vgf/mirrored", export(t, vg, v.Name))
+		require.Contains(t, strings.Join(v.Notes, "\n"), ": legs of a mirror, or a clone; they agree at 3 of 3 places")
 	}
 }
 

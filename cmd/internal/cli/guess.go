@@ -27,7 +27,7 @@ func newGuess(a *app) *cobra.Command {
 		Long: `Search the sources for filesystems, and print an lvm2 text that has an LV for each: for when not
 one metadata text is left. Sizes are what the filesystems say; copies of their superblocks tell
 where a filesystem goes on elsewhere. RAID LVs are put together by the superblocks of their
-legs, and by what must agree on them. Comments say how sure each LV is: correct what you know
+legs, and by what must agree on them; stripes by blocks that know their place. Comments say how sure each LV is: correct what you know
 better, and name the file with --backup.
 
 With --case, what a search of the disks has found is used, and they are not read again.`,
