@@ -11,10 +11,15 @@ import (
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
-// ThinModes are the ways to read thin pools: by their trees, and by all that is left of the
-// metadata only when these are damaged; always by all that is left; and by leaves with a
-// wrong checksum too.
-var ThinModes = []string{"auto", "salvage", "guess"}
+// The ways to read thin pools.
+const (
+	ThinAuto    = "auto"    // by their trees, and by all that is left of the metadata only when these are damaged
+	ThinSalvage = "salvage" // by all that is left
+	ThinGuess   = "guess"   // by leaves with a wrong checksum too
+)
+
+// ThinModes lists them.
+var ThinModes = []string{ThinAuto, ThinSalvage, ThinGuess}
 
 // findDevice finds the tree of a thin device: where the superblock and each node on the way
 // is intact, by them; else among all that is left of the pool's metadata. made is the
@@ -104,7 +109,7 @@ func (p *planner) intact(t *Thin, pool *thinPool, made uint64) error {
 }
 
 // always tells whether pools are salvaged that are intact, too.
-func (p *planner) always() bool { return p.vg.Thin == ThinModes[1] || p.vg.Thin == ThinModes[2] }
+func (p *planner) always() bool { return p.vg.Thin == ThinSalvage || p.vg.Thin == ThinGuess }
 
 // salvaged is what Once keeps of a pool.
 type salvaged struct {
@@ -118,7 +123,7 @@ func (p *planner) salvagePool(pool *thinPool) (*salvage.Pool, error) {
 	s := p.vg.Once(key{pool.lv.Name}, func() any {
 		hints := salvage.Hints{
 			ChunkSize: pool.chunk, TransactionID: uint64(pool.fields.TransactionID),
-			Devices: map[uint32]uint64{}, Guess: p.vg.Thin == ThinModes[2],
+			Devices: map[uint32]uint64{}, Guess: p.vg.Thin == ThinGuess,
 		}
 		for id, lv := range thinLVs(p.vg, pool.lv.Name) {
 			hints.Devices[id] = lv.made

@@ -39,7 +39,7 @@ func (f *evidenceFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.without, "without", nil, "leave out the PV or the source that `UUID|SOURCE` names")
 	fs.StringArrayVar(&f.backups, "backup", nil, "use an lvm2 backup or archive `FILE` as evidence")
 	fs.StringArrayVar(&f.maps, "map", nil, "a source and its ddrescue mapfile: `SOURCE=MAPFILE`")
-	fs.StringVar(&f.thin, "thin", activate.ThinModes[0], "how thin pools are read: `auto|salvage|guess`; auto: by their trees, or by what is left of them; salvage: by what is left, and where earlier versions of the VG had it; guess: also by leaves with wrong checksums")
+	fs.StringVar(&f.thin, "thin", activate.ThinAuto, "how thin pools are read: `auto|salvage|guess`; auto: by their trees, or by what is left of them; salvage: by what is left, and where earlier versions of the VG had it; guess: also by leaves with wrong checksums")
 	fs.StringVar(&f.caseDir, "case", "", "use what lvrescue carve has found: the case `DIR`; without SOURCE its sources")
 }
 
@@ -57,7 +57,7 @@ func (f *evidenceFlags) args() []string {
 	if f.caseDir != "" {
 		args = append(args, "--case", f.caseDir)
 	}
-	if f.thin != "" && f.thin != activate.ThinModes[0] {
+	if f.thin != "" && f.thin != activate.ThinAuto {
 		args = append(args, "--thin", f.thin)
 	}
 	return args
@@ -85,7 +85,7 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 				"lvm2 keeps its backups in /etc/lvm/backup and /etc/lvm/archive; without --backup the texts on the disks count")
 		}
 	}
-	if f.thin != "" && f.thin != activate.ThinModes[0] {
+	if f.thin != "" && f.thin != activate.ThinAuto {
 		history = true // for where the metadata of pools was
 	}
 	opt := scan.Options{Backups: f.backups, History: history, Maps: maps}
