@@ -75,16 +75,13 @@ func assumed(ev *scan.Evidence, as []Assume) ([]*scan.PV, error) {
 			return nil, fmt.Errorf("--assume %s=%s: %w", a.PV, a.Source, ev.Sources[i].Err)
 		}
 		s := ev.Sources[i]
-		if a.Offset < -maxLacking || a.Offset >= s.Dev.Size() {
+		if a.Offset < -scan.MaxLacking || a.Offset >= s.Dev.Size() {
 			return nil, fmt.Errorf("--assume %s=%s@%d: expected a byte of the source, which has %d", a.PV, a.Source, a.Offset, s.Dev.Size())
 		}
 		pvs = append(pvs, &scan.PV{Source: s, Offset: a.Offset, Where: byHand, Dev: from(s, a.Offset), Label: &metadata.Label{PVID: a.PV}})
 	}
 	return pvs, nil
 }
-
-// maxLacking is how much of a PV's start a source may lack, in bytes.
-const maxLacking = 1 << 50
 
 // from is a source from a byte on, which may lie before its start: what is there is bad.
 func from(s *scan.Source, off int64) block.Device {

@@ -18,9 +18,10 @@ const (
 	tailSearch = 2 << 20
 
 	maxHeaders = 16 // that are believed, of one container
-
-	maxLacking = 1 << 50 // bytes that a source may lack of its PV's start
 )
+
+// MaxLacking is how much of a PV's start a source may lack, in bytes.
+const MaxLacking = 1 << 50
 
 // The first metadata area as lvm2 makes it unless told otherwise.
 const (
@@ -54,7 +55,7 @@ func (s *sourceScan) lost(c container) {
 	headers := s.searchHeaders(c)
 	for _, l := range headers {
 		at := l.base + l.header.At
-		if l.base < -maxLacking {
+		if l.base < -MaxLacking {
 			s.find(Warning, "pv-before-source", at, "this metadata area says that its PV begins %d bytes before the source, which is not believed", -l.base)
 			continue
 		}

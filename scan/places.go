@@ -22,7 +22,7 @@ func (s *sourceScan) withPlaces(list []container) []container {
 		case i >= 0:
 			list[i].areas = p.Areas
 			continue
-		case p.Offset < 0 && len(p.Areas) == 0, p.Offset < -maxLacking, p.Offset >= size:
+		case p.Offset < 0 && len(p.Areas) == 0, p.Offset < -MaxLacking, p.Offset >= size:
 			continue
 		}
 		n := size - p.Offset

@@ -19,9 +19,6 @@ func nowhere(at *scan.PV) bool { return at.Where == guessed }
 // own start: old and new alignment of partitions, and the data of md arrays.
 var starts = [...]int64{63 * 512, 1 << 20, 2 << 20, 128 << 20}
 
-// maxLacking is how much of a PV's start a source may lack, in bytes.
-const maxLacking = 1 << 50
-
 // maxPlaces bounds the places where one PV may lie.
 const maxPlaces = 256
 
@@ -71,7 +68,7 @@ func places(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, p *probe) []*
 			switch {
 			case off > 0 && off < size:
 				at(off, rest(off), guessed)
-			case off < 0 && off > -min(maxLacking, a.PV.DevSize*block.SectorSize):
+			case off < 0 && off > -min(scan.MaxLacking, a.PV.DevSize*block.SectorSize):
 				at(off, block.NewPadded(s.Dev, -off, s.Name+" lacks the start of the disk"), guessed)
 			}
 		}
