@@ -83,7 +83,9 @@ type Striped struct {
 }
 
 // Zero reads as zeros.
-type Zero struct{}
+type Zero struct {
+	Doubt string // why there may be something else; "" when there is not
+}
 
 // Error cannot be read, for the reason it gives.
 type Error struct{ Why string }
@@ -283,7 +285,7 @@ func (p *planner) byType(lv *metadata.LV, s *metadata.Segment, n int64, above []
 		case "vdo-pool":
 			return p.vdoPoolData(s, n, above)
 		case "zero":
-			return Zero{}, nil
+			return Zero{p.vg.Doubt}, nil
 		case "error":
 			return nil, fmt.Errorf("an error segment: LVM itself reads nothing here")
 		}

@@ -266,11 +266,25 @@ func (c *Case) Present() []string {
 	return names
 }
 
-// add makes a source known to the case.
-func (c *Case) add(src *scan.Source) (*Source, error) {
+// Knowable refuses a source that no case could know again.
+func Knowable(src *scan.Source) error {
+	_, err := knowable(src)
+	return err
+}
+
+func knowable(src *scan.Source) ([]Sample, error) {
 	list := samples(src.Dev)
 	if !slices.ContainsFunc(list, func(s Sample) bool { return s.SHA256 != "" }) {
-		return nil, fmt.Errorf("%s: nothing of it can be read, so that it could not be known again", src.Name)
+		return nil, fmt.Errorf("nothing of it can be read at %d places, so that it could not be known again", len(list))
+	}
+	return list, nil
+}
+
+// add makes a source known to the case.
+func (c *Case) add(src *scan.Source) (*Source, error) {
+	list, err := knowable(src)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", src.Name, err)
 	}
 	name := src.Name
 	if abs, err := filepath.Abs(name); err == nil {

@@ -3,6 +3,7 @@ package rebuild
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -224,6 +225,15 @@ func (g *Group) findLast() {
 			}
 		}
 	}
+	ring := map[*scan.PV]*Version{} // where what points at the committed text is lost
+	for _, v := range g.Versions {
+		for _, c := range v.Copies {
+			if c.Area != nil && c.Slot == scan.Ring && v.Damage == nil && g.last[c.Area.PV] == nil && (ring[c.Area.PV] == nil || compareTime(ring[c.Area.PV], v) < 0) {
+				ring[c.Area.PV] = v
+			}
+		}
+	}
+	maps.Copy(g.last, ring)
 }
 
 // placeByElimination uses a disk without a good label that carries the version's text: where

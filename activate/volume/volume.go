@@ -67,6 +67,9 @@ func (o opener) target(s activate.Segment) block.Device {
 	case activate.RAID:
 		return o.raid(t, s.Len)
 	case activate.Zero:
+		if t.Doubt != "" {
+			return block.NewDoubtful(block.NewZero(s.Len), t.Doubt)
+		}
 		return block.NewZero(s.Len)
 	case activate.Error:
 		return block.NewBad(s.Len, t.Why)

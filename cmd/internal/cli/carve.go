@@ -136,6 +136,10 @@ func (o *carveOptions) search(ctx context.Context, a *app, ev *scan.Evidence, ar
 		if s.Dev == nil {
 			continue
 		}
+		if err := carve.Knowable(s); err != nil && c.Find(s) == nil {
+			ev.Findings = append(ev.Findings, scan.Finding{Severity: scan.Error, Code: "source-unreadable", Source: s.Name, Offset: -1, Text: "is left out: " + err.Error()})
+			continue
+		}
 		sources = append(sources, s)
 		if old := c.Replaced(s); old != nil && c.Find(s) == nil {
 			say(a.err, "warning: ", fmt.Sprintf("%s has other content than when it was searched into this case: it is searched as another disk", s.Name))
