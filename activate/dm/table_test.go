@@ -152,7 +152,7 @@ func TestVDOTablesAreLVMs(t *testing.T) {
 			seen++
 		}
 		paths := c.Paths()
-		require.NoError(t, os.WriteFile(paths[0]+".map", []byte("0 + 1\n0 3000000 +\n3000000 4096 -\n3004096 6000000000 +\n"), 0o600))
+		require.NoError(t, os.WriteFile(paths[0]+".map", []byte("0 + 1\n0 3000000 +\n3000000 4096 -\n3004096 5449591104 +\n"), 0o600))
 		for _, p := range plans(t, paths, map[string]string{paths[0]: paths[0] + ".map"}) {
 			if shownName(p.plan) == "vgv/v1" {
 				_, why := compiled(t, p.plan)
