@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/lvrescue/lvrescue/scan/block"
 )
 
@@ -88,6 +90,26 @@ func (a *Active) IsOf(name string) bool {
 		strings.HasPrefix(a.UUID, UUIDPrefix+strings.ReplaceAll(name, "-", "")) && len(strings.ReplaceAll(name, "-", "")) == idLength
 }
 
+// atOnce is how many LVs are taken down at the same time: most of that is waiting for the
+// kernel.
+const atOnce = 16
+
+// DeactivateAll is Deactivate for several LVs at once. What goes wrong with one stands at its place.
+func (h *Host) DeactivateAll(list []*Active) []error {
+	errs := make([]error, len(list))
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for i, a := range list {
+		g.Go(func() error {
+			errs[i] = block.Guarded(func() error { return h.Deactivate(a) })()
+			return nil
+		})
+	}
+	_ = g.Wait() // errors stand in errs
+	h.kernel.settle()
+	return errs
+}
+
 // Deactivate takes down what belongs to an LV, from the top downwards. If somebody uses it,
 // nothing is touched.
 func (h *Host) Deactivate(a *Active) error {
@@ -102,10 +124,12 @@ func (h *Host) Deactivate(a *Active) error {
 		}
 		left = slices.Delete(left, max(free, 0), max(free, 0)+1)
 	}
+	h.mu.Lock()
 	for _, name := range a.Devices {
 		delete(h.known, name)
 	}
 	delete(h.tops, a.UUID)
+	h.mu.Unlock()
 	return h.records.remove(a.Record)
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +22,7 @@ type kernel interface {
 	remove(name string) error
 	link(name string, dev uint64) error // makes the node in /dev/mapper
 	unlink(name string) error
+	settle() // waits for udev
 
 	// attachSource and attachScratch give the number of a block device, which stays until hold
 	// is closed and nothing stands on it.
@@ -57,6 +59,7 @@ type Host struct {
 	records records
 	lock    io.Closer
 
+	mu       sync.Mutex        // for known and tops, of which several goroutines may take away
 	known    map[string]info   // all devices by name
 	tops     map[string]string // by the UUID of an LV's own device, one of its devices
 	live     []info            // LVM's devices

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 
 // fakeKernel keeps devices as the kernel does, and fails or dies at a step.
 type fakeKernel struct {
+	mu      sync.Mutex // for what takes devices down
 	devs    map[string]*fakeDevice
 	nodes   map[string]uint64
 	loops   map[uint64]bool // held by lvrescue
@@ -41,6 +43,9 @@ func newFake() *fakeKernel {
 	return &fakeKernel{devs: map[string]*fakeDevice{}, nodes: map[string]uint64{}, loops: map[uint64]bool{}}
 }
 
+// packed is a device number, as major and minor take it apart.
+func packed(major, minor uint64) uint64 { return major<<8 | minor&0xff | minor&^0xff<<12 }
+
 func (k *fakeKernel) step() error {
 	k.steps++
 	switch k.steps {
@@ -60,7 +65,7 @@ func (k *fakeKernel) create(name, uuid string) (uint64, error) {
 		return 0, syscall.EBUSY
 	}
 	k.next++
-	k.devs[name] = &fakeDevice{info: info{name: name, uuid: uuid, dev: 253<<8 | k.next}}
+	k.devs[name] = &fakeDevice{info: info{name: name, uuid: uuid, dev: packed(253, k.next)}}
 	return k.devs[name].dev, nil
 }
 
@@ -99,6 +104,8 @@ func (k *fakeKernel) opens(dev uint64) (n int) {
 }
 
 func (k *fakeKernel) remove(name string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if err := k.step(); err != nil {
 		return nil // removing does not fail here
 	}
@@ -122,6 +129,8 @@ func (k *fakeKernel) link(name string, dev uint64) error {
 }
 
 func (k *fakeKernel) unlink(name string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	delete(k.nodes, name)
 	return nil
 }
@@ -134,8 +143,9 @@ func (k *fakeKernel) attach() (uint64, io.Closer, error) {
 		return 0, nil, err
 	}
 	k.next++
-	k.loops[7<<8|k.next] = true
-	return 7<<8 | k.next, fakeHold{k, 7<<8 | k.next}, nil
+	dev := packed(7, k.next)
+	k.loops[dev] = true
+	return dev, fakeHold{k, dev}, nil
 }
 
 type fakeHold struct {
@@ -151,6 +161,8 @@ func (h fakeHold) Close() error {
 func (k *fakeKernel) devices() ([]string, error) { return slices.Sorted(maps.Keys(k.devs)), nil }
 
 func (k *fakeKernel) info(name string) (info, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	d := k.devs[name]
 	if d == nil {
 		return info{}, syscall.ENXIO
@@ -160,6 +172,7 @@ func (k *fakeKernel) info(name string) (info, error) {
 	return i, nil
 }
 
+func (k *fakeKernel) settle()                                 {}
 func (k *fakeKernel) left(string) int64                       { return 1 << 30 }
 func (k *fakeKernel) tableStatus(name string) ([]line, error) { return k.devs[name].table, nil }
 func (k *fakeKernel) hasTarget(kind string) bool              { return kind != k.missing }
@@ -248,6 +261,37 @@ func TestKilled(t *testing.T) {
 			return
 		}
 	}
+}
+
+// TestDeactivateAll takes all LVs of a VG down, of which one is in use.
+func TestDeactivateAll(t *testing.T) {
+	k, dir := newFake(), t.TempDir()
+	h := host(t, k, dir)
+	for _, p := range plans(t, fixtures.Open(t, "raid-levels").Paths(), nil) {
+		s, why := compiled(t, p.plan)
+		require.Empty(t, why)
+		require.NoError(t, h.Activate(s, Record{}))
+	}
+	k.devs["lvrescue-vgr-r5ls"].open = 1
+	list, err := h.Active()
+	require.NoError(t, err)
+	for i, err := range h.DeactivateAll(list) {
+		if list[i].LV != "r5ls" {
+			require.NoError(t, err)
+			continue
+		}
+		var busy *BusyError
+		require.ErrorAs(t, err, &busy)
+	}
+	left, err := h.Active()
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	require.Len(t, k.devs, len(left[0].Devices))
+	k.devs["lvrescue-vgr-r5ls"].open = 0
+	require.Equal(t, []error{nil}, h.DeactivateAll(left))
+	require.Empty(t, k.devs)
+	require.Empty(t, k.nodes)
+	require.Empty(t, records(dir).uuids())
 }
 
 func TestRefusals(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -134,6 +135,14 @@ func (m *machine) unlink(name string) error {
 		return err
 	}
 	return nil
+}
+
+// settle waits until udev, if it runs, has seen what was removed. Else it may take a node away
+// that has been made anew, and bring it back when it comes to that.
+func (m *machine) settle() {
+	if _, err := os.Stat("/run/udev/control"); err == nil {
+		_ = exec.Command("udevadm", "settle", "--timeout=10").Run() // at worst the node is late
+	}
 }
 
 // left is what the filesystem of a folder has left for root. One that is still to be made

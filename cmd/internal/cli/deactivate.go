@@ -60,18 +60,22 @@ func runDeactivate(a *app, names []string) error {
 			return hinted(fmt.Errorf("nothing of %q is active", name), "lvrescue status lists what is")
 		}
 	}
+	if len(names) > 0 {
+		active = slices.DeleteFunc(active, func(l *dm.Active) bool { return !slices.ContainsFunc(names, l.IsOf) })
+	}
 	rows := []activeRow{}
 	failed := 0
-	for _, l := range active {
-		if len(names) > 0 && !slices.ContainsFunc(names, l.IsOf) {
-			continue
-		}
+	errs := h.DeactivateAll(active)
+	for i, l := range active {
 		row := activeRowOf(l)
-		if err := h.Deactivate(l); err != nil {
+		switch err := errs[i]; {
+		case isFault(err):
+			return err
+		case err != nil:
 			reportError(a.err, withAdvice(err))
 			row.Error = err.Error()
 			failed++
-		} else if !a.json {
+		case !a.json:
 			fmt.Fprintf(a.out, "%s is no longer active\n", render.Printable(title(l)))
 			if l.Overlay != "" {
 				fmt.Fprintf(a.out, "  what was written to it is in %s\n", render.Printable(l.Overlay))
