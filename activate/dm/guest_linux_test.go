@@ -360,6 +360,32 @@ func TestGuestDiskDies(t *testing.T) {
 	require.Equal(t, before, sums(t, c.Paths()))
 }
 
+// TestGuestNodes finds nodes of devices that are gone where that of a new one has to be.
+func TestGuestNodes(t *testing.T) {
+	ctl, err := openControl()
+	require.NoError(t, err)
+	dev, err := ctl.create("noded", "")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, ctl.remove("noded")) })
+	require.NoError(t, ctl.load("noded", false, []line{{0, 8, "zero", ""}}))
+	require.NoError(t, ctl.resume("noded"))
+	m, path := &machine{ctl, ""}, filepath.Join(mapperDir, "noded")
+	for what, before := range map[string]func() error{
+		"nothing":           func() error { return nil },
+		"a link to it":      func() error { return os.Symlink(fmt.Sprintf("../dm-%d", minor(dev)), path) },
+		"a link to another": func() error { return os.Symlink("../loop0", path) },
+		"a link to nothing": func() error { return os.Symlink("../dm-12345", path) },
+		"a node of its own": func() error { return unix.Mknod(path, unix.S_IFBLK|0o600, int(dev)) },
+		"a node of another": func() error { return unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 0))) },
+	} {
+		require.NoError(t, before(), what)
+		require.NoError(t, m.link("noded", dev), what)
+		require.True(t, isNode(path, dev), what)
+		require.NoError(t, m.unlink("noded"), what)
+		require.NoFileExists(t, path)
+	}
+}
+
 // TestGuestOverlay writes to an LV, finds it again, and has its overlay run full.
 func TestGuestOverlay(t *testing.T) {
 	c := fixtures.Open(t, "linear")
