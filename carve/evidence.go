@@ -172,7 +172,7 @@ func (a *adder) source(known *Source, src *scan.Source) {
 		switch {
 		case f.isText():
 			texts = append(texts, f)
-		case f.Kind == Signed && src.Dev != nil:
+		case f.Kind == Signed && src.Dev != nil && !src.Foreign:
 			a.ev.Signs = append(a.ev.Signs, &scan.Sign{Source: src, Offset: f.Offset, Sign: f.sign()})
 		}
 	}

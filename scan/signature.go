@@ -35,7 +35,10 @@ const (
 	mdMirror   = 1 // the level whose members hold the array's bytes as they are
 )
 
-const mdAdvice = "assemble the array read-only and scan that (mdadm --assemble --readonly)"
+const (
+	mdAdvice    = "assemble the array read-only and scan that (mdadm --assemble --readonly)"
+	imageAdvice = "its bytes are not those of the disk that it holds; convert it to a raw one first (qemu-img convert -O raw)"
+)
 
 var signatures = [...]signature{
 	{fromStart(0), "LUKS\xba\xbe", "luks", "this is encrypted with LUKS: what is in it can be scanned when it is open (cryptsetup open --readonly)"},
@@ -43,11 +46,23 @@ var signatures = [...]signature{
 	{fromStart(4096), mdMagic, "md-member", "this is a member of an md array (superblock 1.2); " + mdAdvice},
 	{md10, mdMagic, "md-member", "this is a member of an md array (superblock 1.0); a PV found on it is the array's; " + mdAdvice},
 	{md090, mdMagic, "md-member", "this is a member of an md array (superblock 0.90); a PV found on it is the array's; " + mdAdvice},
-	{fromStart(0), "QFI\xfb", "image-format", "this is a qcow2 image: convert it to a raw one first (qemu-img convert -O raw)"},
-	{fromStart(0), "KDMV", "image-format", "this is a VMDK image: convert it to a raw one first (qemu-img convert -O raw)"},
-	{fromStart(0), "vhdxfile", "image-format", "this is a VHDX image: convert it to a raw one first (qemu-img convert -O raw)"},
-	{fromStart(0), "EVF\x09\x0d\x0a\xff\x00", "image-format", "this is an EWF (E01) image: export it as a raw one first (ewfexport)"},
+	{fromStart(0), "QFI\xfb", ImageFormat, "this is a qcow image: " + imageAdvice},
+	{fromStart(0), "QED\x00", ImageFormat, "this is a QED image: " + imageAdvice},
+	{fromStart(0), "KDMV", ImageFormat, "this is a VMDK image: " + imageAdvice},
+	{fromStart(0), "COWD", ImageFormat, "this is a VMDK image: " + imageAdvice},
+	{fromStart(0), "conectix", ImageFormat, "this is a VHD image: " + imageAdvice},
+	{fromStart(0), "vhdxfile", ImageFormat, "this is a VHDX image: " + imageAdvice},
+	{fromStart(64), "\x7f\x10\xda\xbe", ImageFormat, "this is a VDI image: " + imageAdvice},
+	{fromStart(0), "WithoutF", ImageFormat, "this is a Parallels image: " + imageAdvice},
+	{fromStart(0), "WithouFr", ImageFormat, "this is a Parallels image: " + imageAdvice},
+	{fromStart(0), "EVF\x09\x0d\x0a\xff\x00", ImageFormat, "this is an EWF (E01) image: export it as a raw one first (ewfexport)"},
+	{fromStart(0), "EVF2\x0d\x0a\x81\x00", ImageFormat, "this is an EWF (Ex01) image: export it as a raw one first (ewfexport)"},
+	{fromStart(0), "AFF10\x0d\x0a\x00", ImageFormat, "this is an AFF image: convert it to a raw one first (affconvert)"},
+	{fromStart(0), "partclon", ImageFormat, "this is an image of partclone: restore it to a raw one first (partclone.restore)"},
 }
+
+// ImageFormat is the code of a finding about a source that holds a disk's bytes in another order.
+const ImageFormat = "image-format"
 
 // suspicion is a span of the source of which a PV's bytes may not be what they seem.
 type suspicion struct {
@@ -55,11 +70,17 @@ type suspicion struct {
 	why string
 }
 
-// suspect notes that a container is a member of an md array whose superblock stands at
-// byte at of dev. Only of a mirror with its superblock at the end a member reads as the
-// array does. Otherwise a PV on it is the array's, in pieces, or left over from before.
+// suspect doubts what is found in a container of another format, of which a signature stands at
+// byte at of dev. Of md arrays only a member of a mirror with its superblock at the end reads as
+// the array does: otherwise a PV on it is the array's, in pieces, or left over from before.
 func (s *sourceScan) suspect(c container, code string, dev block.Device, at int64) {
-	if code != "md-member" {
+	doubt := func(why string) { s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " " + why}) }
+	switch code {
+	case "luks":
+		doubt("is encrypted with LUKS: a PV on it is left over from before")
+		return
+	case "md-member":
+	default:
 		return
 	}
 	b, _ := read(dev, at, md1Level+4)
@@ -71,7 +92,7 @@ func (s *sourceScan) suspect(c container, code string, dev block.Device, at int6
 		level = binary.LittleEndian.Uint32(b[md090Level:])
 	}
 	if at <= 4096 || level != mdMirror {
-		s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " is a member of an md array: the array has the PV, not its member"})
+		doubt("is a member of an md array: the array has the PV, not its member")
 	}
 }
 
@@ -91,8 +112,9 @@ func (s *sourceScan) doubt(base int64, where string) string {
 // longestMagic is the most that is read for a signature, in bytes.
 const longestMagic = 8
 
-// signatures names what a container is if it is known not to be a PV.
-func (s *sourceScan) signatures(c container) {
+// signatures names what a container is if it is known not to be a PV. foreign tells that it holds
+// a disk's bytes in another order.
+func (s *sourceScan) signatures(c container) (foreign bool) {
 	dev := s.device(c, c.start)
 	head, _ := read(dev, 0, metadata.SectorSize)
 	if l, err := metadata.ParseLegacy(head); err == nil {
@@ -105,11 +127,16 @@ func (s *sourceScan) signatures(c container) {
 			b, _ = read(dev, at, longestMagic)
 		}
 		if bytes.HasPrefix(b, []byte(sig.magic)) {
-			s.find(Info, sig.code, c.start+at, "%s", sig.text)
+			severity := Info
+			if sig.code == ImageFormat {
+				severity, foreign = Warning, true
+			}
+			s.find(severity, sig.code, c.start+at, "%s", sig.text)
 			s.suspect(c, sig.code, dev, at)
 		}
 	}
 	if bytes.Contains(head, []byte("contents = \"Text Format Volume Group\"")) {
 		s.find(Info, "backup-as-source", c.start, "this is an lvm2 backup file, not a disk: name it with --backup")
 	}
+	return foreign
 }

@@ -43,6 +43,7 @@ func TestLeftOver(t *testing.T) {
 		"mirror, 1.0":      {level(mdMirror, md1Level), md10, ""},
 		"mirror, 0.90":     {level(mdMirror, md090Level), md090, ""},
 		"mirror, 1.2":      {level(mdMirror, md1Level), fromStart(4096), "member of an md array"},
+		"LUKS":             {[]byte("LUKS\xba\xbe"), fromStart(0), "encrypted with LUKS"},
 		"partitioned anew": {table, fromStart(446), "partition table"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -63,4 +64,28 @@ func TestLeftOver(t *testing.T) {
 			require.Contains(t, ev.PVs[0].Doubt, c.doubt)
 		})
 	}
+}
+
+// TestImageFormats looks for nothing in images that hold a disk's bytes in another order.
+func TestImageFormats(t *testing.T) {
+	formats := 0
+	for _, sig := range signatures {
+		if sig.code != ImageFormat {
+			continue
+		}
+		formats++
+		path := fixtures.Open(t, "linear").Disk("a")
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt([]byte(sig.magic), sig.at(0))
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		ev := run(t, Options{History: true}, path)
+		require.True(t, ev.Sources[0].Foreign, sig.text)
+		require.Empty(t, ev.PVs, sig.text)
+		require.Empty(t, ev.Copies, sig.text)
+		require.Len(t, ev.Findings, 1, sig.text)
+		require.Equal(t, ImageFormat, ev.Findings[0].Code)
+	}
+	require.Greater(t, formats, 10)
 }

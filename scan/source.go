@@ -65,8 +65,12 @@ func (s *sourceScan) scan(ctx context.Context) error {
 	containers := s.withPlaces(s.containers())
 	labelled := make([]bool, len(containers))
 	for i, c := range containers {
-		if c.where != carved {
-			s.signatures(c)
+		if c.where != carved && s.signatures(c) {
+			if labelled[i] = true; c.start == 0 { // nothing in it is what it seems to be
+				s.src.Foreign = true
+				return ctx.Err()
+			}
+			continue
 		}
 		labelled[i] = c.start >= 0 && s.labelled(c)
 	}

@@ -51,7 +51,7 @@ func places(r *rebuild.Result, g *rebuild.Group, a rebuild.Absent, p *probe) []*
 		add(a.Placed)
 	}
 	for _, s := range ev.Sources {
-		if s.Dev == nil || inUse[s] {
+		if s.Dev == nil || s.Foreign || inUse[s] {
 			continue
 		}
 		size := s.Dev.Size()

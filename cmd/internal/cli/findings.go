@@ -47,9 +47,12 @@ func (a *app) printFindings(all []scan.Finding) {
 	}
 }
 
-// failures picks what could not be looked at at all: sources, directories, backup files.
+// failures picks what could not be looked at as what it is: sources, directories, backup files,
+// images of other formats.
 func failures(all []scan.Finding) []scan.Finding {
-	return slices.DeleteFunc(slices.Clone(all), func(f scan.Finding) bool { return f.Severity < scan.Error })
+	return slices.DeleteFunc(slices.Clone(all), func(f scan.Finding) bool {
+		return f.Severity < scan.Error && f.Code != scan.ImageFormat
+	})
 }
 
 // warn tells of findings beside the results of a command: on stderr, and only what may

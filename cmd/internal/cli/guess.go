@@ -132,7 +132,7 @@ func runGuess(ctx context.Context, a *app, o *guessOptions, args []string) error
 // searchSigns looks for superblocks all over the sources.
 func (a *app) searchSigns(ctx context.Context, ev *scan.Evidence) error {
 	for _, s := range ev.Sources {
-		if s.Dev == nil {
+		if s.Dev == nil || s.Foreign {
 			continue
 		}
 		var progress func(int64)

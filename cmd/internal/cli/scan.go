@@ -120,7 +120,7 @@ func runScan(ctx context.Context, a *app, f *evidenceFlags, sources []string) er
 	if a.json {
 		err = a.printJSON(g, findings, scanRows(g, vgs)...)
 	} else {
-		err = a.printScan(g, vgs, findings, nextSteps(vgs, f, sources))
+		err = a.printScan(g, vgs, findings, nextSteps(vgs, f, sources, g.Result.Findings))
 	}
 	switch {
 	case err != nil:
@@ -342,13 +342,17 @@ func (a *app) printTable(t *render.Table) error {
 	return t.Write(a.out)
 }
 
+// opensFirst tells whether a finding names a format that has to be opened by other means before
+// anything can be found in it.
+func opensFirst(f scan.Finding) bool { return f.Code == scan.ImageFormat || f.Code == "luks" }
+
 // nextSteps are the commands that go on from a scan.
-func nextSteps(vgs []scannedVG, f *evidenceFlags, sources []string) []string {
+func nextSteps(vgs []scannedVG, f *evidenceFlags, sources []string, findings []scan.Finding) []string {
 	const most = 4
 	var steps []string
 	rest := append(f.args(), sources...)
 	switch {
-	case len(vgs) > 0:
+	case len(vgs) > 0, slices.ContainsFunc(findings, opensFirst):
 	case f.caseDir != "":
 		steps = append(steps, commandLine("lvrescue", "guess", "--case", f.caseDir))
 	case len(sources) > 0:
