@@ -63,7 +63,11 @@ func smallPool(rnd *rand.Rand) ([]byte, []uint32, salvage.Hints) {
 // TestSmallPools damages some blocks of small pools, in which much looks alike: whatever is called
 // sure is right.
 func TestSmallPools(t *testing.T) {
-	for seed := range uint64(250 * *seeds) {
+	pools := 250 * *seeds
+	if testing.Short() {
+		pools /= 5
+	}
+	for seed := range uint64(pools) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 11))
 			b, ids, hints := smallPool(rnd)
