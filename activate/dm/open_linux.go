@@ -28,7 +28,7 @@ type machine struct {
 // Open takes the lock of this machine for a Host, and waits for it if need be.
 func Open() (*Host, error) {
 	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("making devices takes root: %w", fs.ErrPermission)
+		return nil, fmt.Errorf("device-mapper takes root: %w", fs.ErrPermission)
 	}
 	ctl, err := openControl()
 	if err != nil {

@@ -284,7 +284,7 @@ func withAdvice(err error) error {
 	case errors.As(err, &busy):
 		return hinted(err, "unmount it, or end what uses it, then run the same command again")
 	case errors.Is(err, fs.ErrPermission):
-		return hinted(err, "run it as root; --dry-run, lvrescue export and lvrescue serve do not need that")
+		return hinted(err, "run it as root; lvrescue export, lvrescue serve and activate --dry-run do not need that")
 	case errors.As(err, &control):
 		return hinted(err, "perhaps its module is not loaded: modprobe dm-mod; lvrescue export and lvrescue serve need no device-mapper")
 	}

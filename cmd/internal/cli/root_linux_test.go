@@ -26,7 +26,7 @@ func TestNotRoot(t *testing.T) {
 		var out, said bytes.Buffer
 		require.Equal(t, exitFailed, Run(t.Context(), args, &out, &said))
 		require.Empty(t, out.String())
-		require.Equal(t, "lvrescue: making devices takes root: permission denied\n"+
-			"lvrescue: hint: run it as root; --dry-run, lvrescue export and lvrescue serve do not need that\n", said.String())
+		require.Equal(t, "lvrescue: device-mapper takes root: permission denied\n"+
+			"lvrescue: hint: run it as root; lvrescue export, lvrescue serve and activate --dry-run do not need that\n", said.String())
 	}
 }
