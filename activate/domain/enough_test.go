@@ -58,9 +58,9 @@ func keepOnly(t *testing.T, needs []domain.Need) {
 	}
 }
 
-// TestWhatIsWantedIsEnough: an LV reads the same from disks of which only that was rescued
+// TestWhatIsNeededIsEnough: an LV reads the same from disks of which only that was rescued
 // which its domain and the metadata's ask for.
-func TestWhatIsWantedIsEnough(t *testing.T) {
+func TestWhatIsNeededIsEnough(t *testing.T) {
 	if testing.Short() {
 		t.Skip("too slow for the race detector: runs without -short")
 	}

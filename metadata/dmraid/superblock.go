@@ -61,7 +61,7 @@ type Superblock struct {
 	Failed   DeviceSet
 
 	RecoveryOffset int64 // bytes of this leg that are rebuilt; Whole when all are
-	ResyncOffset   int64 // bytes up to which the array is in sync; Whole when all are; see InArray
+	ResyncOffset   int64 // up to where the array is in sync, in bytes of each leg, of raid10 in bytes of the array; Whole when all is
 
 	Layout     Layout // in force; during a reshape the one that is left
 	DataOffset int64  // bytes from the start of the image LV to the array's data
