@@ -76,11 +76,11 @@ func prepare(cmd *cobra.Command) {
 		parts = append(parts, options("COMMON OPTIONS", cmd.InheritedFlags()))
 	}
 	cmd.Long = strings.Join(append(parts, cli.ExitStatus(cmd)), "\n\n")
+	const flags = " [FLAG...]"
 	if cmd.HasSubCommands() {
-		cmd.Use = cmd.Name() + " COMMAND [FLAG...] [ARGUMENT...]"
-	}
-	if cmd.HasParent() { // a line for each way to call it
-		cmd.Use = strings.ReplaceAll(cmd.Use, " | ", "**\n\n**"+cmd.Parent().CommandPath()+" ")
+		cmd.Use = cmd.Name() + " COMMAND" + flags + " [ARGUMENT...]"
+	} else { // a line for each way to call it
+		cmd.Use = strings.ReplaceAll(cmd.Use, " | ", flags+"**\n\n**"+cmd.Parent().CommandPath()+" ") + flags
 	}
 }
 
