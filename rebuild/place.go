@@ -144,10 +144,35 @@ func (vg *VG) place(m *metadata.PV) *PV {
 	}
 	slices.SortStableFunc(c, func(a, b *scan.PV) int { return vg.compareFit(b, a, m) })
 	p.Found, p.Other = c[0], c[1:]
-	if len(c) > 1 {
+	vg.mirrored(p)
+	if len(p.Other) > 0 {
 		vg.note(scan.Warning, "duplicate-pv", c[0], "PV %s (%s) was found %d times; using %s, not %s; --without decides otherwise", m.Key, m.ID, len(c), c[0], others(c[1:]))
 	}
 	return p
+}
+
+// mirrored leaves out the other members of the mirror of md that the PV stands on: they are no
+// copies of it. The freshest was chosen; it is in doubt when a member is not here that may
+// be fresher.
+func (vg *VG) mirrored(p *PV) {
+	m := p.Found.Mirror
+	if m == nil {
+		return
+	}
+	here := 1
+	p.Other = slices.DeleteFunc(slices.Clone(p.Other), func(o *scan.PV) bool {
+		if o.Mirror == nil || o.Mirror.Array != m.Array {
+			return false
+		}
+		if o.Mirror.Events == m.Events {
+			here++
+		}
+		return true
+	})
+	vg.note(scan.Info, "md-mirror", p.Found, "PV %s is read from member %d of the mirror %s of md; %d of the %d members that it knows are here", p.Meta.Key, m.Position, m.Array, here, m.Active)
+	if here < m.Active {
+		p.suspect(fmt.Sprintf("%s is a member of a mirror of md, of which %d of %d members are here: another may be newer", p.Found, here, m.Active))
+	}
 }
 
 // doubtDuplicates doubts a disk that was chosen among several, unless the user chose it, or
@@ -184,6 +209,11 @@ func (vg *VG) compareFit(a, b *scan.PV, m *metadata.PV) int {
 	seqno := func(p *scan.PV) uint32 { return vg.Group.lastSeqno(p) }
 	large := func(p *scan.PV) int { return b2i(p.Dev.Size() >= m.DevSize*block.SectorSize) }
 	exact := func(p *scan.PV) int { return b2i(p.Dev.Size() == m.DevSize*block.SectorSize) }
+	if x, y := a.Mirror, b.Mirror; x != nil && y != nil && x.Array == y.Array && chosen(a) == chosen(b) {
+		if order := cmp.Or(cmp.Compare(b2i(x.Unsure == ""), b2i(y.Unsure == "")), cmp.Compare(x.Events, y.Events)); order != 0 {
+			return order
+		}
+	}
 	return cmp.Or(
 		cmp.Compare(chosen(a), chosen(b)),
 		cmp.Compare(carries(a), carries(b)),

@@ -99,10 +99,21 @@ type PV struct {
 	Where  string       // "partition 2 (GPT)", or "" for a whole source
 	Doubt  string       // why what stands here may not be the PV's bytes; "" when nothing says so
 
+	Mirror *Mirror // of md, of which a member holds the PV; nil for none
+
 	Label *metadata.Label // nil when the label is lost and only metadata areas tell of the PV
 	Areas []*Area
 
 	unlisted bool // begins where no table has a PV: its label or a metadata area says so
+}
+
+// Mirror is what a member of a mirror of md knows of it: each holds all of its bytes.
+type Mirror struct {
+	Array    string // UUID
+	Position int    // of the member
+	Events   uint64 // the highest is the freshest
+	Active   int    // members that this one took for active, itself among them
+	Unsure   string // why its bytes may not be the array's; "" when nothing says so
 }
 
 // ID is the PV's UUID as its label has it, or "" when the label is lost.

@@ -27,7 +27,7 @@ func (s *sourceScan) labelled(c container) bool {
 	if s.known(base) != nil {
 		return true
 	}
-	pv := &PV{Source: s.src, Offset: base, Dev: s.device(c, base), Where: c.where, Label: label, Doubt: s.doubt(base, c.where), unlisted: base != c.start}
+	pv := &PV{Source: s.src, Offset: base, Dev: s.device(c, base), Where: c.where, Label: label, Mirror: c.mirror, Doubt: s.doubt(base, c), unlisted: base != c.start}
 	s.pvs = append(s.pvs, pv)
 	s.checkSize(pv)
 	s.labelAreas(pv, c)

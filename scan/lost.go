@@ -119,7 +119,7 @@ func (s *sourceScan) doubtUnlisted() {
 
 // lostPV adds a PV without a label.
 func (s *sourceScan) lostPV(c container, base int64) *PV {
-	pv := &PV{Source: s.src, Offset: base, Dev: s.device(c, base), Where: c.where, Doubt: s.doubt(base, c.where)}
+	pv := &PV{Source: s.src, Offset: base, Dev: s.device(c, base), Where: c.where, Mirror: c.mirror, Doubt: s.doubt(base, c)}
 	s.pvs = append(s.pvs, pv)
 	return pv
 }

@@ -29,7 +29,7 @@ func (s *sourceScan) withPlaces(list []container) []container {
 		if p.Size > 0 {
 			n = p.Size
 		}
-		list = append(list, container{p.Offset, n, carved, p.Areas})
+		list = append(list, container{start: p.Offset, size: n, where: carved, areas: p.Areas})
 	}
 	return list
 }

@@ -2,10 +2,10 @@ package scan
 
 import (
 	"bytes"
-	"encoding/binary"
+	"fmt"
 
 	"github.com/lvrescue/lvrescue/metadata"
-	"github.com/lvrescue/lvrescue/scan/block"
+	"github.com/lvrescue/lvrescue/metadata/signs"
 )
 
 // signature tells a format that is not LVM2's, but stands between the user and the data.
@@ -28,24 +28,20 @@ func md090(size int64) int64 { return size&^(64<<10-1) - 64<<10 }
 // md10 is the place of a 1.0 superblock: at least 8 KiB before the end, on 4 KiB.
 func md10(size int64) int64 { return (size/metadata.SectorSize - 16) &^ 7 * metadata.SectorSize }
 
-// Where md superblocks have the level of their array, a signed 32-bit number.
-const (
-	md090Level = 28
-	md1Level   = 72
-	mdMirror   = 1 // the level whose members hold the array's bytes as they are
-)
+// mdMirror is the level whose members hold the array's bytes as they are.
+const mdMirror = 1
 
 const (
-	mdAdvice    = "assemble the array read-only and scan that (mdadm --assemble --readonly)"
+	mdMember    = "md-member"
 	imageAdvice = "its bytes are not those of the disk that it holds; convert it to a raw one first (qemu-img convert -O raw)"
 )
 
 var signatures = [...]signature{
 	{fromStart(0), "LUKS\xba\xbe", "luks", "this is encrypted with LUKS: what is in it can be scanned when it is open (cryptsetup open --readonly)"},
-	{fromStart(0), mdMagic, "md-member", "this is a member of an md array (superblock 1.1); " + mdAdvice},
-	{fromStart(4096), mdMagic, "md-member", "this is a member of an md array (superblock 1.2); " + mdAdvice},
-	{md10, mdMagic, "md-member", "this is a member of an md array (superblock 1.0); a PV found on it is the array's; " + mdAdvice},
-	{md090, mdMagic, "md-member", "this is a member of an md array (superblock 0.90); a PV found on it is the array's; " + mdAdvice},
+	{fromStart(0), mdMagic, mdMember, "1.1"},
+	{fromStart(4096), mdMagic, mdMember, "1.2"},
+	{md10, mdMagic, mdMember, "1.0"},
+	{md090, mdMagic, mdMember, "0.90"},
 	{fromStart(0), "QFI\xfb", ImageFormat, "this is a qcow image: " + imageAdvice},
 	{fromStart(0), "QED\x00", ImageFormat, "this is a QED image: " + imageAdvice},
 	{fromStart(0), "KDMV", ImageFormat, "this is a VMDK image: " + imageAdvice},
@@ -70,40 +66,69 @@ type suspicion struct {
 	why string
 }
 
-// suspect doubts what is found in a container of another format, of which a signature stands at
-// byte at of dev. Of md arrays only a member of a mirror with its superblock at the end reads as
-// the array does: otherwise a PV on it is the array's, in pieces, or left over from before.
-func (s *sourceScan) suspect(c container, code string, dev block.Device, at int64) {
-	doubt := func(why string) { s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " " + why}) }
-	switch code {
-	case "luks":
-		doubt("is encrypted with LUKS: a PV on it is left over from before")
-		return
-	case "md-member":
-	default:
-		return
+// maxMirrors bounds how many members of mirrors a source has, also within each other.
+const maxMirrors = 64
+
+// withMirrors adds what members of md's mirrors hold to the containers; where that is all of
+// one but its end, the container is it. Of all other arrays a PV on a member is the array's, in
+// pieces, or left over from before.
+func (s *sourceScan) withMirrors(list []container) []container {
+	n := len(list)
+	for i := 0; i < len(list); i++ {
+		at, version, foreign := s.signatures(list[i])
+		if list[i].foreign = foreign; foreign || at < 0 {
+			continue
+		}
+		c := list[i]
+		b, _ := read(s.device(c, c.start), at, signs.Length)
+		sign := signs.Read(b)
+		if sign == nil || sign.Array == nil || sign.Array.Level != mdMirror || sign.Checksum != metadata.ChecksumValid ||
+			sign.Start != signs.Unknown && sign.Start != at || sign.Size <= 0 || sign.Array.Data > c.size-sign.Size || len(list) == n+maxMirrors {
+			s.find(Info, mdMember, c.start+at, "this is a member of %s (superblock %s), which is not read: assemble the array read-only and scan that (mdadm --assemble --readonly)", arrayOf(sign), version)
+			s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " is a member of an md array: the array has the PV, not its member"})
+			continue
+		}
+		a := sign.Array
+		s.find(Info, mdMember, c.start+at, "this is a member of a mirror of md (superblock %s), %s: what the mirror holds is looked for on it", version, sign.UUID)
+		mirror := &Mirror{Array: sign.UUID, Position: a.Position, Events: a.Events, Active: a.Active, Unsure: a.Unsure}
+		if a.Data == 0 {
+			list[i].mirror = mirror
+			continue
+		}
+		where := "md mirror"
+		if c.where != "" {
+			where = c.where + ", md mirror"
+		}
+		c.mirror = mirror
+		s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " is a member of a mirror of md, whose data begins elsewhere"})
+		list = append(list, container{start: c.start + a.Data, size: sign.Size, where: where, mirror: mirror})
 	}
-	b, _ := read(dev, at, md1Level+4)
-	if len(b) < md1Level+4 {
-		return
+	return list
+}
+
+// arrayOf names an md array by the superblock of a member.
+func arrayOf(sign *signs.Sign) string {
+	switch {
+	case sign == nil || sign.Array == nil || sign.Checksum != metadata.ChecksumValid:
+		return "an md array whose superblock is damaged"
+	case sign.Array.Level < 0:
+		return fmt.Sprintf("a linear md array of %d disks", sign.Array.Devices)
 	}
-	level := binary.LittleEndian.Uint32(b[md1Level:])
-	if at == md090(c.size) {
-		level = binary.LittleEndian.Uint32(b[md090Level:])
-	}
-	if at <= 4096 || level != mdMirror {
-		doubt("is a member of an md array: the array has the PV, not its member")
-	}
+	return fmt.Sprintf("an md array, raid%d of %d disks", sign.Array.Level, sign.Array.Devices)
 }
 
 // doubt says why a PV that begins at byte base may not have its bytes there.
-func (s *sourceScan) doubt(base int64, where string) string {
+func (s *sourceScan) doubt(base int64, c container) string {
+	if c.mirror != nil && c.mirror.Unsure != "" {
+		return fmt.Sprintf("%s is a member of a mirror of md: %s", s.src.Name, c.mirror.Unsure)
+	}
 	for _, x := range s.suspicions {
-		if base >= x.start && base-x.start < x.size {
+		inside := x.mirror != nil && c.mirror != nil // what the mirror holds
+		if !inside && base >= x.start && base-x.start < x.size {
 			return x.why
 		}
 	}
-	if base == 0 && where == "" && s.partitioned {
+	if base == 0 && c.where == "" && s.partitioned {
 		return s.src.Name + " has a partition table, which LVM allows on no PV: the PV may be left over from before"
 	}
 	return ""
@@ -112,9 +137,11 @@ func (s *sourceScan) doubt(base int64, where string) string {
 // longestMagic is the most that is read for a signature, in bytes.
 const longestMagic = 8
 
-// signatures names what a container is if it is known not to be a PV. foreign tells that it holds
-// a disk's bytes in another order.
-func (s *sourceScan) signatures(c container) (foreign bool) {
+// signatures names what a container is if it is known not to be a PV. It gives where on it the
+// superblock of a member of an md array stands, -1 for nowhere, and of which version it is;
+// foreign tells that it holds a disk's bytes in another order.
+func (s *sourceScan) signatures(c container) (member int64, version string, foreign bool) {
+	member = -1
 	dev := s.device(c, c.start)
 	head, _ := read(dev, 0, metadata.SectorSize)
 	if l, err := metadata.ParseLegacy(head); err == nil {
@@ -128,15 +155,20 @@ func (s *sourceScan) signatures(c container) (foreign bool) {
 		}
 		if bytes.HasPrefix(b, []byte(sig.magic)) {
 			severity := Info
-			if sig.code == ImageFormat {
+			switch sig.code {
+			case mdMember:
+				member, version = at, sig.text
+				continue
+			case ImageFormat:
 				severity, foreign = Warning, true
+			case "luks":
+				s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " is encrypted with LUKS: a PV on it is left over from before"})
 			}
 			s.find(severity, sig.code, c.start+at, "%s", sig.text)
-			s.suspect(c, sig.code, dev, at)
 		}
 	}
 	if bytes.Contains(head, []byte("contents = \"Text Format Volume Group\"")) {
 		s.find(Info, "backup-as-source", c.start, "this is an lvm2 backup file, not a disk: name it with --backup")
 	}
-	return foreign
+	return member, version, foreign
 }

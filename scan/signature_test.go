@@ -26,6 +26,7 @@ func TestLeftOver(t *testing.T) {
 		binary.LittleEndian.PutUint32(b[at:], n)
 		return b
 	}
+	const md090Level, md1Level = 28, 72
 	table := make([]byte, 66)
 	copy(table[4:], "\x83")
 	copy(table[8:], "\x00\x08\x00\x00\x00\x08\x00\x00")
@@ -40,8 +41,8 @@ func TestLeftOver(t *testing.T) {
 		"RAID5, 1.0":       {level(5, md1Level), md10, "member of an md array"},
 		"RAID0, 0.90":      {level(0, md090Level), md090, "member of an md array"},
 		"linear, 1.0":      {level(1<<32-1, md1Level), md10, "member of an md array"},
-		"mirror, 1.0":      {level(mdMirror, md1Level), md10, ""},
-		"mirror, 0.90":     {level(mdMirror, md090Level), md090, ""},
+		"damaged, 1.0":     {level(mdMirror, md1Level), md10, "member of an md array"},
+		"damaged, 0.90":    {level(mdMirror, md090Level), md090, "member of an md array"},
 		"mirror, 1.2":      {level(mdMirror, md1Level), fromStart(4096), "member of an md array"},
 		"LUKS":             {[]byte("LUKS\xba\xbe"), fromStart(0), "encrypted with LUKS"},
 		"partitioned anew": {table, fromStart(446), "partition table"},

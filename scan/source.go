@@ -49,6 +49,8 @@ type container struct {
 	start, size int64 // bytes in the source; size may run past its end, start lie before it
 	where       string
 	areas       []int64 // as in [Place]
+	mirror      *Mirror // of which it is what a member holds
+	foreign     bool    // it holds a disk's bytes in another order
 }
 
 // run opens and scans the source. The error is that of ctx.
@@ -62,10 +64,10 @@ func (s *sourceScan) run(ctx context.Context) error {
 // scan finds PVs with labels first, then what is left of others, so that metadata areas of
 // the former are not taken for those of the latter. Then it reads texts.
 func (s *sourceScan) scan(ctx context.Context) error {
-	containers := s.withPlaces(s.containers())
+	containers := s.withPlaces(s.withMirrors(s.containers()))
 	labelled := make([]bool, len(containers))
 	for i, c := range containers {
-		if c.where != carved && s.signatures(c) {
+		if c.foreign {
 			if labelled[i] = true; c.start == 0 { // nothing in it is what it seems to be
 				s.src.Foreign = true
 				return ctx.Err()

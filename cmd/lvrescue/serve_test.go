@@ -56,6 +56,8 @@ func serve(t *testing.T, args ...string) []servedLV {
 var elsewhere = []string{
 	"nested/inner/one", // inside an LV
 	"forks/vgk/ona",    // in the other of two versions
+
+	"md-members/vgfive/volume", // on a raid5 of md
 }
 
 // TestServeEveryCorpus has libnbd copy every LV of every corpus, and wants what the kernel

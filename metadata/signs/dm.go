@@ -18,6 +18,7 @@ import (
 // Fields of an md superblock of version 1 (include/uapi/linux/raid/md_p.h).
 const (
 	mdOffMajor    = 4
+	mdOffFeatures = 8
 	mdOffUUID     = 16
 	mdOffName     = 32
 	mdOffLevel    = 72
@@ -28,11 +29,17 @@ const (
 	mdOffAt       = 144 // sectors
 	mdOffNumber   = 160
 	mdOffEvents   = 200
+	mdOffResync   = 208 // sectors that are in sync; all ones when all are
 	mdOffChecksum = 216
 	mdOffMax      = 220
 	mdOffRoles    = 256
 	mdMaxRoles    = (4096 - mdOffRoles) / 2
 	mdMaxSectors  = maxBytes >> 9
+
+	mdRecovering = 2 // features
+	mdReshaping  = 4
+	mdBadBlocks  = 8
+	mdReplaces   = 16
 )
 
 // md reads the superblock of a member of an md array: version 1 tells its place.
@@ -55,6 +62,23 @@ func md(b []byte) *Sign {
 			s.Array.Position = int(role)
 		}
 	}
+	for n := range int(u32(mdOffMax)) {
+		if uint32(binary.LittleEndian.Uint16(b[mdOffRoles+2*n:])) < u32(mdOffDevices) {
+			s.Array.Active++
+		}
+	}
+	switch features := u32(mdOffFeatures); {
+	case s.Array.Position < 0:
+		s.Array.Unsure = "it is a spare, or has failed"
+	case features&(mdRecovering|mdReplaces) != 0:
+		s.Array.Unsure = "it was being rebuilt"
+	case features&mdReshaping != 0:
+		s.Array.Unsure = "the array was being reshaped"
+	case features&mdBadBlocks != 0:
+		s.Array.Unsure = "md has noted blocks of it that are bad"
+	case u64(mdOffResync) != math.MaxUint64:
+		s.Array.Unsure = "the array was not in sync, or is not stopped cleanly"
+	}
 	s.Checksum = state(u32(mdOffChecksum), mdSum(b[:mdOffRoles+2*u32(mdOffMax)], mdOffChecksum))
 	return s
 }
@@ -70,7 +94,13 @@ const (
 	md090OffChecksum = 152
 	md090OffEvents   = 156
 	md090OffChunk    = 260
+	md090OffState    = 132
+	md090OffActive   = 136
 	md090OffPosition = 3968 + 12
+	md090OffOwn      = 3968 + 16 // state of this member
+
+	md090Clean  = 1
+	md090InSync = 1<<1 | 1<<2 // active, in sync
 )
 
 func md090(b []byte) *Sign {
@@ -79,10 +109,22 @@ func md090(b []byte) *Sign {
 		return nil
 	}
 	id := append(append([]byte{}, b[md090OffUUID:][:4]...), b[md090OffUUIDRest:][:12]...)
+	for at := 0; at < len(id); at += 4 { // words, as mdadm spells them
+		binary.BigEndian.PutUint32(id[at:], binary.LittleEndian.Uint32(id[at:]))
+	}
 	s := &Sign{Format: "md", Start: Unknown, Size: int64(u32(md090OffSize)) << 10, Block: int64(u32(md090OffChunk)), UUID: uuid(id)}
 	s.Array = &Array{Level: int(int32(u32(md090OffLevel))), Devices: int(u32(md090OffDevices)), Position: -1, Events: binary.LittleEndian.Uint64(b[md090OffEvents:])}
 	if p := u32(md090OffPosition); p < u32(md090OffDevices) {
 		s.Array.Position = int(p)
+	}
+	s.Array.Active = int(u32(md090OffActive) & 0xff)
+	switch {
+	case s.Array.Position < 0 || u32(md090OffOwn)&0x7 != md090InSync:
+		s.Array.Unsure = "it is a spare, has failed, or was being rebuilt"
+	case u32(md090OffState)&md090Clean == 0:
+		s.Array.Unsure = "the array was not in sync, or is not stopped cleanly"
+	case u32(md090OffMinor) != 90:
+		s.Array.Unsure = "the array was being reshaped"
 	}
 	s.Checksum = state(u32(md090OffChecksum), mdSum(b, md090OffChecksum))
 	return s

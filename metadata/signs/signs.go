@@ -43,6 +43,8 @@ type Array struct {
 	Position int    // of this member; -1 for a spare
 	Data     int64  // bytes from the start of the member to the array's data
 	Events   uint64 // the highest is the freshest
+	Active   int    `json:",omitempty"` // members that this one of md took for active, itself among them
+	Unsure   string `json:",omitempty"` // why what stands on this member of md may not be the array's; "" when nothing says so
 }
 
 // reader reads one format; nil when b is not of it, or cannot be.

@@ -128,3 +128,42 @@ func BenchmarkMaybe(b *testing.B) {
 		}
 	}
 }
+
+// TestMD reads superblocks of md of each version, as mdadm has written and examined them.
+func TestMD(t *testing.T) {
+	c := fixtures.Open(t, "md-members")
+	text, err := os.ReadFile(filepath.Join(c.Dir, "examine.txt"))
+	require.NoError(t, err)
+	examined := strings.NewReplacer(":", "", " ", "").Replace(string(text))
+	for disk, want := range map[string]struct {
+		at    int64
+		sign  signs.Sign
+		array signs.Array
+	}{
+		"a": {4096, signs.Sign{Start: 4096, Size: 11 << 20, Label: "nas:0"}, signs.Array{Level: 1, Devices: 2, Data: 1 << 20, Events: 2, Active: 2}},
+		"d": {12517376, signs.Sign{Start: signs.Unknown, Size: 12224 << 10}, signs.Array{Level: 1, Devices: 2, Position: 1, Events: 1, Active: 2}},
+		"e": {12574720, signs.Sign{Start: 12574720, Size: 12224 << 10, Label: "nas:2"}, signs.Array{Level: 1, Devices: 2, Events: 2, Active: 2}},
+		"h": {0, signs.Sign{Size: 11 << 20, Label: "nas:3"}, signs.Array{Level: 1, Devices: 2, Position: 1, Data: 1 << 20, Events: 2, Active: 2}},
+		"k": {4096, signs.Sign{Start: 4096, Size: 11 << 20, Block: 64 << 10, Label: "nas:4"}, signs.Array{Level: 5, Devices: 3, Position: 2, Data: 1 << 20, Events: 2, Active: 3}},
+		"n": {4096, signs.Sign{Start: 4096, Size: 11 << 20, Label: "nas:6"}, signs.Array{Level: 1, Devices: 2, Data: 1 << 20, Active: 1}},
+	} {
+		f, err := os.Open(c.Disk(disk))
+		require.NoError(t, err)
+		defer f.Close()
+		b := make([]byte, signs.Length)
+		_, err = f.ReadAt(b, want.at)
+		require.NoError(t, err)
+		require.True(t, signs.Maybe(b), disk)
+		got := signs.Read(b)
+		require.NotNil(t, got, disk)
+		if disk != "n" { // examined is the other one
+			require.Contains(t, examined, "UUID"+strings.ReplaceAll(got.UUID, "-", ""), disk)
+		}
+		if want.array.Events == 0 {
+			require.Greater(t, got.Array.Events, uint64(3), "it was changed while the other was away")
+			want.array.Events = got.Array.Events
+		}
+		want.sign.Format, want.sign.Checksum, want.sign.UUID, want.sign.Array = "md", valid, got.UUID, &want.array
+		require.Equal(t, want.sign, *got, disk)
+	}
+}
