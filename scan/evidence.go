@@ -46,7 +46,7 @@ type Source struct {
 	Mapfile string       // ddrescue mapfile that was applied, or ""
 	Dev     block.Device // nil when the source could not be opened
 	Err     error        // why it could not be opened
-	Foreign bool         // an image of another format: it holds a disk's bytes in another order
+	Foreign bool         // an image of another format, or an archive: it holds a disk's bytes in another order
 
 	file *block.File // under Dev
 }

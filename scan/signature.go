@@ -54,6 +54,10 @@ var signatures = [...]signature{
 	{fromStart(0), "EVF\x09\x0d\x0a\xff\x00", ImageFormat, "this is an EWF (E01) image: export it as a raw one first (ewfexport)"},
 	{fromStart(0), "EVF2\x0d\x0a\x81\x00", ImageFormat, "this is an EWF (Ex01) image: export it as a raw one first (ewfexport)"},
 	{fromStart(0), "AFF10\x0d\x0a\x00", ImageFormat, "this is an AFF image: convert it to a raw one first (affconvert)"},
+	{fromStart(0), "Bochs Vi", ImageFormat, "this is a Bochs image: " + imageAdvice},
+	{fromStart(0), "VMA\x00", ImageFormat, "this is a backup of Proxmox (VMA): extract the raw images first (vma extract)"},
+	{fromStart(0), "\x3a\xff\x26\xed", ImageFormat, "this is a sparse image of Android: convert it to a raw one first (simg2img)"},
+	{fromStart(257), "ustar", ImageFormat, "this is a tar archive, which may hold a disk in pieces: unpack it first (tar -x)"},
 	{fromStart(0), "partclon", ImageFormat, "this is an image of partclone: restore it to a raw one first (partclone.restore)"},
 }
 
