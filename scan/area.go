@@ -33,7 +33,8 @@ func (s *sourceScan) readTexts(ctx context.Context, areas []*Area) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if s.history || !slots[i].intact && !a.empty() {
+		// Of a disk that has lost its label older texts help to know which it is.
+		if s.history || a.PV.Label == nil || !slots[i].intact && !a.empty() {
 			s.searchRing(a, slots[i])
 		}
 	}

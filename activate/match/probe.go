@@ -3,6 +3,7 @@ package match
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/activate/volume"
@@ -84,9 +85,15 @@ func (p *probe) judge(at *scan.PV) []Reason {
 			continue
 		}
 		v := view{p, lv, before, after}
-		v.hidden(p, add)
+		moved := func(weight int, at int64, format string, args ...any) {
+			if weight > fitting && p.wasElsewhere(lv, at) {
+				weight, format = fitting, format+", as it did on another PV before the LV was moved"
+			}
+			add(weight, at, format, args...)
+		}
+		v.hidden(p, moved)
 		if shown[lv] == lv {
-			v.filesystem(add)
+			v.filesystem(moved)
 		}
 	}
 	for _, lv := range p.lvs {
@@ -95,6 +102,53 @@ func (p *probe) judge(at *scan.PV) []Reason {
 		}
 	}
 	return reasons
+}
+
+// wasElsewhere tells whether some version has a byte of the PV under the same byte of the LV on
+// another PV: what a pvmove has left there looks like what it has moved.
+func (p *probe) wasElsewhere(lv *metadata.LV, at int64) bool {
+	off, ok := int64(0), false
+	if at >= 0 {
+		off, ok = lvByte(p.whole.Meta, lv, at, func(pv *metadata.PV) bool { return pv.ID == p.pv.ID })
+	}
+	if !ok {
+		return false
+	}
+	for _, v := range p.whole.Group.Versions {
+		if !p.work.take(1 + len(v.Meta.LVs)/named) {
+			return true
+		}
+		for _, old := range v.Meta.LVs {
+			if old.ID != lv.ID {
+				continue
+			}
+			was, ok := lvByte(v.Meta, old, at, func(pv *metadata.PV) bool { return pv.ID != p.pv.ID })
+			if ok && was == off {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lvByte is the byte of an LV that lies at byte at of a PV that counts; ok is false when there is
+// none, or it is in stripes.
+func lvByte(vg *metadata.VG, lv *metadata.LV, at int64, counts func(*metadata.PV) bool) (off int64, ok bool) {
+	es := vg.ExtentSize * block.SectorSize
+	for _, s := range lv.Segments {
+		if len(s.Areas) != 1 {
+			continue
+		}
+		i := slices.IndexFunc(vg.PVs, func(pv *metadata.PV) bool { return pv.Key == s.Areas[0].Name && counts(pv) })
+		if i < 0 {
+			continue
+		}
+		begins := vg.PVs[i].PEStart*block.SectorSize + s.Areas[0].Start*es
+		if begins <= at && at-begins < s.ExtentCount*es {
+			return s.StartExtent*es + at - begins, true
+		}
+	}
+	return 0, false
 }
 
 // adder notes a reason: its weight, where on the PV it stands or -1, and the text.
