@@ -26,7 +26,12 @@ type Leg struct {
 	At     int64        // of its data, in the source
 	Len    int64
 	Meta   int64 // of its superblock, in the source; -1 when it has none
+
+	proofs int // of a stripe: how much tells of its place
 }
+
+// enough is how many proofs a stripe takes to be sure: the checksum of one may have 16 bits.
+const enough = 2
 
 // member is a leg that a superblock of device-mapper's tells of.
 type member struct {
@@ -146,7 +151,7 @@ func (l *Layout) assembleArrays(g geometry, members []member, es int64) []*Volum
 				tries--
 				try := slices.Clone(picked)
 				try[p] = i
-				if v := l.arrayOf(g, byPosition, try, es, legSize); v != nil && v.better(best) {
+				if v := l.arrayOf(g, byPosition, try, es, legSize); v != nil && v.score() > best.score() {
 					best, picked = v, try
 				}
 			}
@@ -161,8 +166,9 @@ func (l *Layout) assembleArrays(g geometry, members []member, es int64) []*Volum
 	}
 }
 
-// better tells whether more places of the volume's legs fit each other.
-func (v *Volume) better(o *Volume) bool { return v.proven-8*v.against > o.proven-8*o.against }
+// score weighs what speaks for a striping: little may speak against it, as where a write was
+// under way.
+func (v *Volume) score() int { return v.proven - 8*v.against }
 
 // arrayOf makes an array of one member of each position; nil when too few are there.
 func (l *Layout) arrayOf(g geometry, byPosition [][]member, chosen []int, es, legSize int64) *Volume {

@@ -120,10 +120,10 @@ func (st *striper) solve() *Volume {
 		for chunk := int64(minChunk); chunk <= maxChunk; chunk *= 2 {
 			v := st.try(n, chunk)
 			switch {
-			case v == nil || v.against > 0 || v.proven <= plain.proven:
-			case best == nil || v.proven > best.proven:
+			case v == nil || v.score() <= max(plain.score(), 0):
+			case best == nil || v.score() > best.score():
 				best, tied = v, false
-			case v.proven == best.proven:
+			case v.score() == best.score():
 				if tied = true; chunk == usualChunk && n == len(best.Striping.Legs) {
 					best = v
 				}
@@ -133,13 +133,16 @@ func (st *striper) solve() *Volume {
 	if best == nil {
 		return nil
 	}
-	best.note("%d of the blocks that tell where they stand do so in these stripes, %d in one piece", best.proven, plain.proven)
+	best.note("%d of %d blocks that tell where they stand do so in these stripes, %d in one piece", best.proven, best.proven+best.against, plain.proven)
 	best.Sure = Sure
 	switch {
 	case tied:
 		best.note("other stripes would do as well")
 		best.Sure = Weak
-	case best.proven < 8:
+	case slices.ContainsFunc(best.Striping.Legs, func(l Leg) bool { return l.proofs < enough }):
+		best.note("a stripe has hardly anything that tells of its place")
+		best.Sure = Weak
+	case best.proven < 8 || best.against > 0: // as after a power cut
 		best.Sure = Likely
 	}
 	return best
@@ -159,13 +162,13 @@ func (st *striper) try(n int, chunk int64) *Volume {
 	for i := range v.Striping.Legs {
 		v.Striping.Legs[i] = Leg{Len: legSize, Meta: -1}
 	}
-	v.Striping.Legs[0].Source, v.Striping.Legs[0].At = st.first.Source, st.begins
+	v.Striping.Legs[0].Source, v.Striping.Legs[0].At, v.Striping.Legs[0].proofs = st.first.Source, st.begins, enough
 	for _, c := range st.copies {
 		i, at := v.Striping.place(c.Start)
 		leg := &v.Striping.Legs[i]
 		switch {
 		case leg.Source == nil && c.Offset >= at && !v.Striping.on(c.Source):
-			leg.Source, leg.At = c.Source, c.Offset-at
+			leg.Source, leg.At, leg.proofs = c.Source, c.Offset-at, enough
 			v.proven++
 		case leg.Source == c.Source && leg.At == c.Offset-at:
 			v.proven++
@@ -194,6 +197,7 @@ func (st *striper) try(n int, chunk int64) *Volume {
 			switch st.hold(leg.Source, leg.At, p) {
 			case fits:
 				v.proven++
+				leg.proofs++
 			case differs:
 				v.against++
 			}
@@ -245,6 +249,7 @@ func (st *striper) follow(v *Volume, j *journal) (proven, against int) {
 			leg.Source, leg.At = at.source, at.at
 			if got, bad := j.walk(read); bad == 0 && got > most {
 				most, found = got, *leg
+				found.proofs = enough
 			}
 			leg.Source = nil
 		}

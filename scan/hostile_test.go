@@ -123,7 +123,7 @@ func TestManyTexts(t *testing.T) {
 
 // FuzzScan scans what is hardly a disk any more.
 func FuzzScan(f *testing.F) {
-	for _, name := range []string{"linear", "mda-two", "partitions"} {
+	for _, name := range []string{"linear", "mda-two", "partitions", "md-members"} {
 		for _, d := range fixtures.Open(f, name).Disks {
 			file, err := os.Open(d.Path)
 			require.NoError(f, err)

@@ -101,6 +101,16 @@ func FuzzRead(f *testing.F) {
 	for _, n := range names {
 		f.Add(real(f, strings.TrimSuffix(filepath.Base(n), ".bin")))
 	}
+	c := fixtures.Open(f, "md-members")
+	for disk, at := range map[string]int64{"a": 4096, "c": 12517376, "e": 12574720, "g": 0} {
+		file, err := os.Open(c.Disk(disk))
+		require.NoError(f, err)
+		b := make([]byte, signs.Length)
+		_, err = file.ReadAt(b, at)
+		require.NoError(f, err)
+		require.NoError(f, file.Close())
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := signs.Read(b)
 		if s == nil {
