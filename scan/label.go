@@ -34,6 +34,18 @@ func (s *sourceScan) labelled(c container) bool {
 	return true
 }
 
+// properly tells whether a label stands where it belongs in a container, so that whatever else
+// its start looks like, it is a PV, or was one.
+func (s *sourceScan) properly(c container) bool {
+	buf, _ := read(s.device(c, c.start), 0, metadata.LabelScanSectors*metadata.SectorSize)
+	for n := int64(0); (n+1)*metadata.SectorSize <= int64(len(buf)); n++ {
+		if l, err := metadata.ParseLabel(buf[n*metadata.SectorSize:], n); err == nil && l.Checksum == metadata.ChecksumValid && l.ClaimedSector == n {
+			return true
+		}
+	}
+	return false
+}
+
 // base is where the PV of a label at byte at of the source begins. A label that claims
 // another sector is believed when its metadata areas agree.
 func (s *sourceScan) base(c container, l *metadata.Label, at int64) int64 {

@@ -164,7 +164,10 @@ func (s *sourceScan) signatures(c container) (member int64, version string, fore
 				member, version = at, sig.text
 				continue
 			case ImageFormat:
-				severity, foreign = Warning, true
+				severity, foreign = Warning, !s.properly(c)
+				if !foreign {
+					s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " begins as an image of another format does: the PV may be left over from before"})
+				}
 			case "luks":
 				s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " is encrypted with LUKS: a PV on it is left over from before"})
 			}

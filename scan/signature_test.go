@@ -44,6 +44,7 @@ func TestLeftOver(t *testing.T) {
 		"damaged, 1.0":     {level(mdMirror, md1Level), md10, "member of an md array"},
 		"damaged, 0.90":    {level(mdMirror, md090Level), md090, "member of an md array"},
 		"mirror, 1.2":      {level(mdMirror, md1Level), fromStart(4096), "member of an md array"},
+		"qcow":             {[]byte("QFI\xfb"), fromStart(0), "begins as an image of another format"},
 		"LUKS":             {[]byte("LUKS\xba\xbe"), fromStart(0), "encrypted with LUKS"},
 		"partitioned anew": {table, fromStart(446), "partition table"},
 	} {
@@ -69,19 +70,19 @@ func TestLeftOver(t *testing.T) {
 
 // TestImageFormats looks for nothing in images that hold a disk's bytes in another order.
 func TestImageFormats(t *testing.T) {
+	const at = 3 * 512 // where the disk begins in the image
+	disk, err := os.ReadFile(fixtures.Open(t, "linear").Disk("a"))
+	require.NoError(t, err)
 	formats := 0
 	for _, sig := range signatures {
 		if sig.code != ImageFormat {
 			continue
 		}
 		formats++
-		path := fixtures.Open(t, "linear").Disk("a")
-		f, err := os.OpenFile(path, os.O_RDWR, 0)
-		require.NoError(t, err)
-		_, err = f.WriteAt([]byte(sig.magic), sig.at(0))
-		require.NoError(t, err)
-		require.NoError(t, f.Close())
-		ev := run(t, Options{History: true}, path)
+		image := make([]byte, len(disk)+at)
+		copy(image[at:], disk)
+		copy(image[sig.at(0):], sig.magic)
+		ev := run(t, Options{History: true}, file(t, t.TempDir(), "image", image))
 		require.True(t, ev.Sources[0].Foreign, sig.text)
 		require.Empty(t, ev.PVs, sig.text)
 		require.Empty(t, ev.Copies, sig.text)
