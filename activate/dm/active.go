@@ -106,7 +106,9 @@ func (h *Host) DeactivateAll(list []*Active) []error {
 		})
 	}
 	_ = g.Wait() // errors stand in errs
-	h.kernel.settle()
+	if len(list) > 0 {
+		h.kernel.settle()
+	}
 	return errs
 }
 

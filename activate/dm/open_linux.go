@@ -113,12 +113,17 @@ func (m *machine) link(name string, dev uint64) error {
 	if !isNode(filepath.Join(mapperDir, target), dev) { // no devtmpfs
 		node = func() error { return unix.Mknod(path, unix.S_IFBLK|0o600, int(dev)) }
 	}
-	err := node()
-	if errors.Is(err, fs.ErrExist) {
+	var err error
+	for range 5 { // udev may come in between
+		if err = node(); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 		if isNode(path, dev) {
 			return nil
 		}
-		err = errors.Join(os.Remove(path), node())
+		if err := m.unlink(name); err != nil {
+			return err
+		}
 	}
 	return err
 }
