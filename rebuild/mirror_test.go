@@ -42,6 +42,12 @@ func TestMirrorsOfMD(t *testing.T) {
 		"the one not in sync": {"a", func(c *fixtures.Corpus) error {
 			return damage.Write(c.Disk("a"), 4096+resyncOffset, make([]byte, 8))
 		}, "vg12", "pv0", "a", from12, "of md"},
+		"one cut short": {"ab", func(c *fixtures.Corpus) error {
+			return damage.Truncate(c.Disk("a"), 4<<20)
+		}, "vg12", "pv0", "b", from12, ""},
+		"the one cut short": {"a", func(c *fixtures.Corpus) error {
+			return damage.Truncate(c.Disk("a"), 4<<20)
+		}, "vg12", "pv0", "a", from12, "1 of 2 members are here"},
 		"one of another time": {"ab", func(c *fixtures.Corpus) error {
 			return damage.Flip(c.Disk("a"), 4096+16, 0) // in the UUID of the array
 		}, "vg12", "pv0", "b", from12, "1 of 2 members are here"},

@@ -210,7 +210,7 @@ func (vg *VG) compareFit(a, b *scan.PV, m *metadata.PV) int {
 	large := func(p *scan.PV) int { return b2i(p.Dev.Size() >= m.DevSize*block.SectorSize) }
 	exact := func(p *scan.PV) int { return b2i(p.Dev.Size() == m.DevSize*block.SectorSize) }
 	if x, y := a.Mirror, b.Mirror; x != nil && y != nil && x.Array == y.Array && chosen(a) == chosen(b) {
-		if order := cmp.Or(cmp.Compare(b2i(x.Unsure == ""), b2i(y.Unsure == "")), cmp.Compare(x.Events, y.Events)); order != 0 {
+		if order := cmp.Or(cmp.Compare(b2i(x.Unsure == ""), b2i(y.Unsure == "")), cmp.Compare(x.Events, y.Events), cmp.Compare(unread(b), unread(a))); order != 0 {
 			return order
 		}
 	}
@@ -221,6 +221,9 @@ func (vg *VG) compareFit(a, b *scan.PV, m *metadata.PV) int {
 		cmp.Compare(large(a), large(b)),
 		cmp.Compare(exact(a), exact(b)))
 }
+
+// unread is how many bytes of a disk are known to be bad.
+func unread(p *scan.PV) int64 { return block.Summarise(p.Dev).Bad }
 
 func b2i(b bool) int {
 	if b {

@@ -87,7 +87,7 @@ func (s *sourceScan) withMirrors(list []container) []container {
 		b, _ := read(s.device(c, c.start), at, signs.Length)
 		sign := signs.Read(b)
 		if sign == nil || sign.Array == nil || sign.Array.Level != mdMirror || sign.Checksum != metadata.ChecksumValid ||
-			sign.Start != signs.Unknown && sign.Start != at || sign.Size <= 0 || sign.Array.Data > c.size-sign.Size || len(list) == n+maxMirrors {
+			sign.Start != signs.Unknown && sign.Start != at || sign.Size <= 0 || sign.Array.Data >= c.size || len(list) == n+maxMirrors {
 			s.find(Info, mdMember, c.start+at, "this is a member of %s (superblock %s), which is not read: assemble the array read-only and scan that (mdadm --assemble --readonly)", arrayOf(sign), version)
 			s.suspicions = append(s.suspicions, suspicion{c, s.src.Name + " is a member of an md array: the array has the PV, not its member"})
 			continue
