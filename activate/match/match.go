@@ -156,6 +156,13 @@ func Build(ev *scan.Evidence, options rebuild.Options) (*rebuild.Result, []*Cand
 	return r, used, err
 }
 
+// WantsHistory tells whether a disk was known by its content alone: the older texts of all disks
+// may then tell that another PV had the same content before it was moved, which a scan with
+// [scan.Options].History has.
+func WantsHistory(all []*Candidate) bool {
+	return slices.ContainsFunc(all, func(c *Candidate) bool { return c.Used && c.Confirmed() })
+}
+
 // find looks for the missing PVs of all groups, on places that are not used yet.
 func find(r *rebuild.Result, used []*Candidate, e *effort) []*Candidate {
 	var all []*Candidate

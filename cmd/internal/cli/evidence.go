@@ -110,21 +110,27 @@ func (a *app) gather(ctx context.Context, f *evidenceFlags, sources []string, hi
 			sources = append(sources[:len(sources):len(sources)], p.Source)
 		}
 	}
-	ev, err := scan.Run(ctx, sources, opt)
-	if err != nil {
-		return nil, err
+	for {
+		ev, err := scan.Run(ctx, sources, opt)
+		if err != nil {
+			return nil, err
+		}
+		if found != nil {
+			found.Add(ev, opt.History)
+		}
+		if err := unopened(ev, len(sources) > 0); err != nil {
+			return nil, err
+		}
+		res, candidates, err := match.Build(ev, rebuild.Options{Assume: placed, Without: f.without, Strict: f.strict, Thin: f.thin})
+		if err != nil {
+			return nil, err
+		}
+		if opt.History || !match.WantsHistory(candidates) {
+			return &gathered{ev, res, candidates}, nil
+		}
+		ev.Close()
+		opt.History = true
 	}
-	if found != nil {
-		found.Add(ev, history)
-	}
-	if err := unopened(ev, len(sources) > 0); err != nil {
-		return nil, err
-	}
-	res, candidates, err := match.Build(ev, rebuild.Options{Assume: placed, Without: f.without, Strict: f.strict, Thin: f.thin})
-	if err != nil {
-		return nil, err
-	}
-	return &gathered{ev, res, candidates}, nil
 }
 
 // unopened is the error for when there is nothing to look at. named says whether the user
