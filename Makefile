@@ -37,7 +37,7 @@ fuzz:
 # Random damage to all corpora, held against the promises, until CASES have been run in all.
 # build/campaign.json remembers how far it has come.
 campaign:
-	$(GO) build -o build/campaign ./fixtures/campaign
+	$(GO) build -buildvcs=auto -o build/campaign ./fixtures/campaign
 	build/campaign -total $(CASES)
 
 # Manual pages and shell completions, made from the commands.
