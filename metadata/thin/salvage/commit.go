@@ -149,36 +149,49 @@ func (p *Pool) unmapped(best *commit, all []*commit) (rivals []rival) {
 			}
 		}
 	}
-	free, named := func(b uint64) bool { return !known.has(b) }, map[uint64]bool{}
+	free := func(b uint64) bool { return !known.has(b) }
 	remembered, tops = s.heads(remembered, free), s.heads(tops, free)
 	if len(tops) > maxUnmapped || len(remembered) > maxUnmapped { // there may be more
 		rivals = append(rivals, nil)
 	}
-	remembered = remembered[:min(len(remembered), maxUnmapped)]
+	var details []*commit
+	for _, d := range remembered[:min(len(remembered), maxUnmapped)] {
+		details = append(details, s.remembered(d))
+	}
+	named, budget := map[*commit]bool{}, maxLooks
 	for _, top := range tops[:min(len(tops), maxUnmapped)] {
-		c := s.pair([]uint64{top}, remembered)
-		named[c.details] = true
-		if c.olderThan(best) {
-			continue
+		r := s.rival(top)
+		ids := slices.Sorted(maps.Keys(r))
+		if i := slices.IndexFunc(details, func(c *commit) bool { return slices.Equal(c.ids, ids) }); i >= 0 {
+			named[details[i]] = true
+			if details[i].olderThan(best) {
+				continue
+			}
 		}
-		f, r := newForest(s, nil, mappings), s.rival(top)
+		f := newForest(s, nil, mappings)
 		for _, root := range r {
 			f.tree(root)
+		}
+		if budget -= len(r) + len(f.sub)*maxChildren; budget < 0 {
+			return append(rivals, nil)
 		}
 		if !slices.ContainsFunc(f.order, func(pl *place) bool { return pl.block < uint64(len(s.known)) && s.known[pl.block] }) {
 			rivals = append(rivals, r)
 		}
 	}
-	for _, d := range remembered {
-		if c := s.pair(nil, []uint64{d}); !named[d] && !c.olderThan(best) {
+	for _, c := range details {
+		if !named[c] && !c.olderThan(best) {
 			rivals = append(rivals, nil)
 		}
 	}
 	return rivals
 }
 
+// maxChildren is how many children a node has at most.
+const maxChildren = btree.BlockSize / 16
+
 // maxUnmapped bounds the states without a space map that are looked at.
-const maxUnmapped = 256
+const maxUnmapped = 64
 
 // disputed says why what differs between states of the pool may not be the latest.
 const disputed = "the pool's superblock is lost, and two of its states that differ here cannot be told apart by age"
@@ -355,21 +368,30 @@ func (s *survey) entries(root uint64) map[uint32]uint64 {
 	return all
 }
 
+// remembered is what a tree of details tells of its commit.
+func (s *survey) remembered(root uint64) *commit {
+	c := &commit{details: root}
+	for piece := range (btree.Tree{Reader: s.r, Root: root, ValueSize: thin.DetailsSize}).Walk(0, thin.MaxDevice) {
+		for i, j := piece.Entries(); i < j; i++ {
+			known := thin.ParseDetails(piece.Node.Value(i))
+			c.ids = append(c.ids, uint32(piece.Node.Key(i)))
+			c.transaction = max(c.transaction, known.TransactionID)
+			c.time = max(c.time, known.Created, known.Snapped)
+			c.mapped += known.Mapped
+		}
+		if len(c.ids) > maxDevices {
+			break
+		}
+	}
+	return c
+}
+
 // pair makes a commit of the roots that may be its: those that tell of the same devices. It
 // is nil where there is neither.
 func (s *survey) pair(tops, remembered []uint64) *commit {
 	var best *commit
 	for _, d := range remembered {
-		c := &commit{details: d}
-		for piece := range (btree.Tree{Reader: s.r, Root: d, ValueSize: thin.DetailsSize}).Walk(0, thin.MaxDevice) {
-			for i, j := piece.Entries(); i < j; i++ {
-				known := thin.ParseDetails(piece.Node.Value(i))
-				c.ids = append(c.ids, uint32(piece.Node.Key(i)))
-				c.transaction = max(c.transaction, known.TransactionID)
-				c.time = max(c.time, known.Created, known.Snapped)
-				c.mapped += known.Mapped
-			}
-		}
+		c := s.remembered(d)
 		for _, top := range tops {
 			roots := s.entries(top)
 			if !slices.Equal(slices.Sorted(maps.Keys(roots)), c.ids) {
