@@ -176,8 +176,9 @@ func (vg *VG) mirrored(p *PV) {
 }
 
 // doubtDuplicates doubts a disk that was chosen among several, unless the user chose it, or
-// all others are older copies by their own metadata. While some PV is missing, the others may
-// be that one under a wrong label, and nothing is certain.
+// all others are older copies by their own metadata, which a text that nothing points at does
+// not prove. While some PV is missing, the others may be that one under a wrong label, and
+// nothing is certain.
 func (vg *VG) doubtDuplicates() {
 	complete := !slices.ContainsFunc(vg.PVs, (*PV).Missing)
 	for _, p := range vg.PVs {
@@ -188,7 +189,8 @@ func (vg *VG) doubtDuplicates() {
 			s := vg.Group.lastSeqno(o)
 			return s == 0 || s >= vg.Group.lastSeqno(p.Found)
 		})
-		if !complete || !older || !vg.carries(p.Found) {
+		_, unproven := vg.Group.byRing[p.Found]
+		if !complete || !older || unproven || !vg.carries(p.Found) {
 			p.Doubt = fmt.Sprintf("%s and %s both carry PV UUID %s", p.Found, others(p.Other), p.Meta.ID)
 		}
 	}
@@ -267,6 +269,7 @@ func (g *Group) findLast() {
 		}
 	}
 	maps.Copy(g.last, ring)
+	g.byRing = ring
 }
 
 // placeByElimination uses a disk without a good label that carries the version's text: where
