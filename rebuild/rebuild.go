@@ -9,13 +9,9 @@ package rebuild
 import (
 	"cmp"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/scan"
@@ -164,7 +160,7 @@ func parse(copies []*scan.Copy) error {
 			most += metadata.MostMemory(len(texts[n].Raw))
 			n++
 		}
-		if err := parseAll(texts[:n], left); err != nil {
+		if err := block.OnAllCores(n, func(i int) { texts[i].VGWithin(left) }); err != nil {
 			return err
 		}
 		for _, c := range texts[:n] {
@@ -192,22 +188,6 @@ func distinctTexts(copies []*scan.Copy) []*scan.Content {
 		}
 	}
 	return texts
-}
-
-// parseAll parses texts on all cores, each with so many bytes of memory. The error is a
-// *[block.Fault].
-func parseAll(texts []*scan.Content, memory int) error {
-	var next atomic.Int64
-	var g errgroup.Group
-	for range min(runtime.GOMAXPROCS(0), len(texts)) {
-		g.Go(block.Guarded(func() error {
-			for i := next.Add(1) - 1; i < int64(len(texts)); i = next.Add(1) - 1 {
-				texts[i].VGWithin(memory)
-			}
-			return nil
-		}))
-	}
-	return g.Wait()
 }
 
 // unusable reports a text of which not even the VG's name and UUID can be read.

@@ -3,12 +3,9 @@ package cli
 import (
 	"cmp"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/lvrescue/lvrescue/activate"
 	"github.com/lvrescue/lvrescue/activate/volume"
@@ -119,23 +116,17 @@ func assessVG(vg *rebuild.VG, hidden bool) []*assessed {
 		}
 	}
 	list := make([]*assessed, len(lvs))
-	var places, next atomic.Int64
-	var g errgroup.Group
-	for range runtime.GOMAXPROCS(0) { // not one for each LV, which would have 10,000 stacks grow
-		g.Go(block.Guarded(func() error {
-			for i := next.Add(1) - 1; i < int64(len(lvs)); i = next.Add(1) - 1 {
-				lv := lvs[i]
-				s := assess(vg, lv)
-				if s.plan != nil && places.Add(int64(s.plan.Places)) > maxPlaces {
-					*s = assessed{vg: vg, lv: lv, totals: &block.Totals{}, health: volume.Lost, segments: lv.Segments,
-						err: fmt.Errorf("the VG's LVs lie on more than %d places: only LVs that are named one by one are read", maxPlaces)}
-				}
-				list[i] = s.show(shown)
-			}
-			return nil
-		}))
-	}
-	if fault := g.Wait(); fault != nil {
+	var places atomic.Int64
+	fault := block.OnAllCores(len(lvs), func(i int) {
+		lv := lvs[i]
+		s := assess(vg, lv)
+		if s.plan != nil && places.Add(int64(s.plan.Places)) > maxPlaces {
+			*s = assessed{vg: vg, lv: lv, totals: &block.Totals{}, health: volume.Lost, segments: lv.Segments,
+				err: fmt.Errorf("the VG's LVs lie on more than %d places: only LVs that are named one by one are read", maxPlaces)}
+		}
+		list[i] = s.show(shown)
+	})
+	if fault != nil {
 		panic(fault)
 	}
 	slices.SortStableFunc(list, func(a, b *assessed) int { return cmp.Compare(a.lv.Name, b.lv.Name) })
