@@ -6,7 +6,6 @@ import (
 
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/metadata/thin/salvage"
-	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 // maxEarlier bounds the places that are searched for a pool's metadata.
@@ -32,17 +31,9 @@ func (p *planner) earlierMetadata(pool *thinPool, hints salvage.Hints) *salvage.
 		vg := p.vg.Group.At(versions[i])
 		q := planner{vg: vg, open: p.open, done: map[string]*Volume{}}
 		q.pvs, q.lvs = vg.Index()
-		v, err := q.named(name, nil)
-		if err != nil {
-			continue
+		if found := q.salvageFrom(name, pool, hints, fmt.Sprintf("where it was by seqno %d of the VG another state of it is left", meta.Seqno)); found != nil {
+			return found
 		}
-		found, err := salvage.Run(block.SkipZeros(p.open(v)), v.Size, hints)
-		if err != nil || !knows(found, pool, hints) {
-			continue
-		}
-		found.Unproven = fmt.Sprintf("the metadata of pool %s is lost; where it was by seqno %d of the VG another state of it is left", pool.lv.Name, meta.Seqno)
-		found.Notes = append(found.Notes, found.Unproven)
-		return found
 	}
 	return nil
 }
@@ -81,17 +72,4 @@ func places(meta *metadata.VG, name string) string {
 		}
 	}
 	return b.String()
-}
-
-// knows tells whether metadata is of a pool: it has its chunk size, and one of its devices.
-func knows(found *salvage.Pool, pool *thinPool, hints salvage.Hints) bool {
-	if found.ChunkSize != pool.chunk {
-		return false
-	}
-	for id, made := range hints.Devices {
-		if d := found.Devices[id]; d != nil && d.Known != nil && d.Known.TransactionID == made {
-			return true
-		}
-	}
-	return false
 }

@@ -153,19 +153,40 @@ func (p *planner) otherMetadata(pool *thinPool, hints salvage.Hints) *salvage.Po
 		if !leftOver.MatchString(lv.Name) || strings.Contains(lv.Name, "_meta") && !strings.HasPrefix(lv.Name, pool.lv.Name+"_meta") {
 			continue
 		}
-		v, err := p.named(lv.Name, nil)
-		if err != nil {
-			continue
+		if found := p.salvageFrom(lv.Name, pool, hints, fmt.Sprintf("what LV %s has of it is older", lv.Name)); found != nil {
+			return found
 		}
-		found, err := salvage.Run(block.SkipZeros(p.open(v)), v.Size, hints)
-		if err != nil || !knows(found, pool, hints) {
-			continue
-		}
-		found.Unproven = fmt.Sprintf("the metadata of pool %s is lost; what LV %s has of it is older", pool.lv.Name, lv.Name)
-		found.Notes = append(found.Notes, found.Unproven)
-		return found
 	}
 	return nil
+}
+
+// salvageFrom looks for the metadata of a pool on an LV that is not its own any more; nil: it
+// has none of it. what says why it proves nothing.
+func (p *planner) salvageFrom(lv string, pool *thinPool, hints salvage.Hints, what string) *salvage.Pool {
+	v, err := p.named(lv, nil)
+	if err != nil {
+		return nil
+	}
+	found, err := salvage.Run(block.SkipZeros(p.open(v)), v.Size, hints)
+	if err != nil || !knows(found, pool, hints) {
+		return nil
+	}
+	found.Unproven = fmt.Sprintf("the metadata of pool %s is lost; %s", pool.lv.Name, what)
+	found.Notes = append(found.Notes, found.Unproven)
+	return found
+}
+
+// knows tells whether metadata is of a pool: it has its chunk size, and one of its devices.
+func knows(found *salvage.Pool, pool *thinPool, hints salvage.Hints) bool {
+	if found.ChunkSize != pool.chunk {
+		return false
+	}
+	for id, made := range hints.Devices {
+		if d := found.Devices[id]; d != nil && d.Known != nil && d.Known.TransactionID == made {
+			return true
+		}
+	}
+	return false
 }
 
 // thinLV is an LV of a pool.
