@@ -189,8 +189,7 @@ func (vg *VG) doubtDuplicates() {
 			s := vg.Group.lastSeqno(o)
 			return s == 0 || s >= vg.Group.lastSeqno(p.Found)
 		})
-		_, unproven := vg.Group.byRing[p.Found]
-		if !complete || !older || unproven || !vg.carries(p.Found) {
+		if !complete || !older || !vg.Group.lastOn(p.Found).committedOn(p.Found) || !vg.carries(p.Found) {
 			p.Doubt = fmt.Sprintf("%s and %s both carry PV UUID %s", p.Found, others(p.Other), p.Meta.ID)
 		}
 	}
@@ -212,7 +211,11 @@ func (vg *VG) compareFit(a, b *scan.PV, m *metadata.PV) int {
 	large := func(p *scan.PV) int { return b2i(p.Dev.Size() >= m.DevSize*block.SectorSize) }
 	exact := func(p *scan.PV) int { return b2i(p.Dev.Size() == m.DevSize*block.SectorSize) }
 	if x, y := a.Mirror, b.Mirror; x != nil && y != nil && x.Array == y.Array && chosen(a) == chosen(b) {
-		if order := cmp.Or(cmp.Compare(b2i(x.Unsure == ""), b2i(y.Unsure == "")), cmp.Compare(x.Events, y.Events), cmp.Compare(unread(b), unread(a))); order != 0 {
+		order := cmp.Or(cmp.Compare(b2i(x.Unsure == ""), b2i(y.Unsure == "")), cmp.Compare(x.Events, y.Events))
+		if order == 0 {
+			order = cmp.Compare(unread(b), unread(a))
+		}
+		if order != 0 {
 			return order
 		}
 	}
@@ -250,6 +253,13 @@ func (g *Group) lastSeqno(p *scan.PV) uint32 {
 // lastOn is the version with that seqno; nil for none.
 func (g *Group) lastOn(p *scan.PV) *Version { return g.last[p] }
 
+// committedOn tells whether a metadata area of the disk points at the version.
+func (v *Version) committedOn(p *scan.PV) bool {
+	return slices.ContainsFunc(v.Copies, func(c *scan.Copy) bool {
+		return c.Area != nil && c.Area.PV == p && c.Slot == scan.Committed
+	})
+}
+
 // findLast fills g.last.
 func (g *Group) findLast() {
 	g.last = map[*scan.PV]*Version{}
@@ -269,7 +279,6 @@ func (g *Group) findLast() {
 		}
 	}
 	maps.Copy(g.last, ring)
-	g.byRing = ring
 }
 
 // placeByElimination uses a disk without a good label that carries the version's text: where

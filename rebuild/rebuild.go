@@ -63,7 +63,6 @@ type Group struct {
 	pvs    []*scan.PV            // every PV found, whatever group it belongs to
 	result *Result               // that the group is part of
 	last   map[*scan.PV]*Version // see lastOn
-	byRing map[*scan.PV]*Version // those of last that nothing points at: the newest whole text of a ring
 	claims claims                // see claimed
 	listed sync.Once             // that had is worked out
 	had    members               // see members
