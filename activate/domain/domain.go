@@ -208,7 +208,7 @@ func unread(s *scan.Source, needed Ranges) Ranges {
 	var rest Ranges
 	for _, r := range needed {
 		for e := range s.Dev.Extents(r.Off, r.Len) {
-			if e.State == block.Bad || e.State == block.Doubtful {
+			if !e.State.Sure() {
 				rest.Add(Range{e.Off, e.Len}.sectors())
 			}
 		}

@@ -109,7 +109,7 @@ func (c *session) readAround(cookie uint64, p []byte, off int64) error {
 // calledSure tells whether a client may have been told that some of an extent is sure.
 func (c *session) calledSure(e block.Extent) bool {
 	for before := range c.export.Dev.Extents(e.Off, e.Len) {
-		if before.State < block.Doubtful {
+		if before.State.Sure() {
 			return true
 		}
 	}

@@ -232,7 +232,7 @@ func (w *window) read(leg int, dev block.Device, at int64) error {
 		case e.State == block.Bad && e.Why == volume.WrongChecksum:
 			w.lies = append(w.lies, lie{leg, e.Off, e.End()})
 			w.set(w.lied, e)
-		case e.State == block.Bad || e.State == block.Doubtful:
+		case !e.State.Sure():
 			w.set(w.unsure, e)
 		}
 	})

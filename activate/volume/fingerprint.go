@@ -20,7 +20,7 @@ func Fingerprint(p *activate.Plan) string {
 	describe(h, p.Root, map[*activate.Volume]bool{})
 	dev := Open(p)
 	for e := range block.Merge(dev.Extents(0, dev.Size())) {
-		if e.State == block.Bad || e.State == block.Doubtful {
+		if !e.State.Sure() {
 			fmt.Fprintf(h, "%d %d %s %q\n", e.Off, e.Len, e.State, e.Why)
 		}
 	}

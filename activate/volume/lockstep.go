@@ -49,8 +49,6 @@ func extentsOf(devs []block.Device, lo, hi int64) []iter.Seq[block.Extent] {
 	return seqs
 }
 
-// sure tells whether a state is neither bad nor doubtful.
-
 // sureOf tells whether all of [lo, hi) of a device is known to be good.
 func sureOf(d block.Device, lo, hi int64) bool {
 	for e := range d.Extents(lo, hi-lo) {

@@ -74,7 +74,7 @@ func (ps pieces) extents(size, off, n int64) iter.Seq[block.Extent] {
 
 // doubt makes doubtful what can be delivered, for the reason why.
 func doubt(e block.Extent, why string) block.Extent {
-	if why != "" && (e.State.Sure()) {
+	if why != "" && e.State.Sure() {
 		e.State, e.Why = block.Doubtful, why
 	}
 	return e

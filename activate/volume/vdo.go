@@ -94,7 +94,7 @@ func (b *packedBlock) read() error {
 	if b.raw == nil {
 		b.raw = make([]byte, vdo.BlockSize)
 		b.err = block.ReadRange(b.data, b.raw, b.off, func(e block.Extent) {
-			if e.State == block.Bad || e.State == block.Doubtful {
+			if !e.State.Sure() {
 				b.lost = append(b.lost, e)
 			}
 		})
