@@ -67,7 +67,7 @@ func (a *array) sample() (n int, err error) {
 			if n, err := leg.ReadAt(chunks[i], row*chunk); n < len(chunks[i]) {
 				return 0, fmt.Errorf("leg %d cannot be read to confirm it: %w", i, err)
 			}
-			zeros = zeros && allZero(chunks[i])
+			zeros = zeros && block.AllZero(chunks[i])
 		}
 		if !fits(a.layout, row, chunks) {
 			return 0, fmt.Errorf("the legs do not fit together %d bytes behind their start", row*chunk)
@@ -96,7 +96,7 @@ func (a *array) sampleSpread(legs []block.Device) (n int, err error) {
 			if !bytes.Equal(first, b) {
 				return 0, fmt.Errorf("the copies of chunk %d are not the same", c)
 			}
-			zeros = zeros && allZero(b)
+			zeros = zeros && block.AllZero(b)
 		}
 	}
 	if zeros {
@@ -130,14 +130,14 @@ func fits(l dmraid.Layout, row int64, chunks [][]byte) bool {
 	}
 	sum := make([]byte, len(chunks[0]))
 	r := l.Row(row)
-	if r.SyndromeP(sum, chunks); !allZero(sum) {
+	if r.SyndromeP(sum, chunks); !block.AllZero(sum) {
 		return false
 	}
 	if r.Q < 0 {
 		return true
 	}
 	r.SyndromeQ(sum, chunks)
-	return allZero(sum)
+	return block.AllZero(sum)
 }
 
 // copiesFit compares the legs of raid1, or of raid10 those that stand side by side.
@@ -149,5 +149,3 @@ func copiesFit(l dmraid.Layout, chunks [][]byte) bool {
 	}
 	return true
 }
-
-func allZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }

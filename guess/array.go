@@ -1,6 +1,7 @@
 package guess
 
 import (
+	"bytes"
 	"cmp"
 	"math"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/lvrescue/lvrescue/metadata/dmraid"
 	"github.com/lvrescue/lvrescue/metadata/signs"
 	"github.com/lvrescue/lvrescue/scan"
+	"github.com/lvrescue/lvrescue/scan/block"
 )
 
 // Striping says how the legs of a volume hold its bytes.
@@ -242,56 +244,55 @@ const (
 
 // fit holds what the legs have at a byte of each against each other. Zeros tell nothing.
 func (s *Striping) fit(legs [][]byte, at int64) fitting {
-	l := s.layout
-	var groups [][]int // legs whose sum is zero
-	switch {
-	case l.Level == 1:
-		groups = pairs(len(legs), len(legs))
-	case l.Level == 10 && !l.Spreads():
-		groups = pairs(len(legs), l.Copies())
-	case l.Level == 4 || l.Level == 5 || l.Level == 6:
-		var all []int
-		q := l.Row(at / l.Chunk).Q
-		for i := range legs {
-			if i != q {
-				all = append(all, i)
-			}
-		}
-		groups = [][]int{all}
+	switch l := s.layout; {
+	case l.Level == 1 || l.Level == 10 && !l.Spreads():
+		return copiesFit(legs, l.Copies())
+	case l.Parity() > 0:
+		return parityFits(legs, l.Row(at/l.Chunk))
 	}
+	return tellsNothing
+}
+
+// copiesFit compares neighbours among so many copies beside each other.
+func copiesFit(legs [][]byte, copies int) fitting {
 	result := tellsNothing
-	for _, g := range groups {
-		sum, content := make([]byte, sampleSize), false
-		for _, i := range g {
-			if legs[i] == nil {
-				return tellsNothing
-			}
-			for k, b := range legs[i] {
-				sum[k] ^= b
-				content = content || b != 0
-			}
+	for i := 1; i < len(legs); i++ {
+		if i%copies == 0 {
+			continue
 		}
-		switch {
-		case !zeros(sum):
+		switch a, b := legs[i-1], legs[i]; {
+		case a == nil || b == nil:
+			return tellsNothing
+		case !bytes.Equal(a, b):
 			return differs
-		case content:
+		case !block.AllZero(b):
 			result = fits
 		}
 	}
 	return result
 }
 
-// pairs are the neighbours among so many copies beside each other.
-func pairs(legs, copies int) (list [][]int) {
-	for i := range legs - 1 {
-		if i%copies != copies-1 {
-			list = append(list, []int{i, i + 1})
+// parityFits looks whether data and P of a row make up for each other.
+func parityFits(legs [][]byte, row dmraid.Row) fitting {
+	content := false
+	for i, leg := range legs {
+		if i == row.Q {
+			continue
 		}
+		if leg == nil {
+			return tellsNothing
+		}
+		content = content || !block.AllZero(leg)
 	}
-	return list
+	sum := make([]byte, sampleSize)
+	switch row.SyndromeP(sum, legs); {
+	case !block.AllZero(sum):
+		return differs
+	case content:
+		return fits
+	}
+	return tellsNothing
 }
-
-func zeros(b []byte) bool { return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) }
 
 // place is where a byte of the volume lies: on which leg, and where on it.
 func (s *Striping) place(off int64) (leg int, at int64) {

@@ -1,6 +1,10 @@
 package guess
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/lvrescue/lvrescue/scan/block"
+)
 
 // twins tells of filesystems that begin in several places: legs of a mirror whose superblocks are
 // lost, or clones.
@@ -34,7 +38,7 @@ func (l *Layout) alike(a, b Piece) (same, all int) {
 		}
 		n, _ := a.Source.Dev.ReadAt(x, a.At+at)
 		m, _ := b.Source.Dev.ReadAt(y, b.At+at)
-		if n < sampleSize || m < sampleSize || zeros(x) && zeros(y) {
+		if n < sampleSize || m < sampleSize || block.AllZero(x) && block.AllZero(y) {
 			continue
 		}
 		all++

@@ -21,7 +21,7 @@ func (c *checker) compareParity(w *window, lo, hi int64) {
 			continue
 		}
 		ps, qs := p[at-lo:end-lo], q[at-lo:end-lo]
-		if zero(ps) && zero(qs) {
+		if block.AllZero(ps) && block.AllZero(qs) {
 			continue
 		}
 		m := Mismatch{Liar: -1, LegOff: at, LegLen: end - at}
@@ -169,5 +169,3 @@ func (c *checker) flush() {
 	}
 	c.last = Mismatch{}
 }
-
-func zero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
