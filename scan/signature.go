@@ -153,8 +153,10 @@ func (s *sourceScan) signatures(c container) (member int64, version string, fore
 	}
 	for _, sig := range signatures {
 		at := sig.at(c.size)
-		b := head
-		if at != 0 {
+		var b []byte
+		if at >= 0 && at+longestMagic <= int64(len(head)) {
+			b = head[at:]
+		} else {
 			b, _ = read(dev, at, longestMagic)
 		}
 		if bytes.HasPrefix(b, []byte(sig.magic)) {

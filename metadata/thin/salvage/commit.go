@@ -137,13 +137,13 @@ func (s *survey) rival(mapping uint64) rival {
 func (p *Pool) unmapped(best *commit, all []*commit) (rivals []rival) {
 	s := p.survey
 	tops, remembered := s.nodesOfCommits()
-	known := newBits(len(s.nodes))
+	known, roots := newBits(len(s.nodes)), slices.Concat(tops, remembered)
 	for _, c := range all {
 		if c.index == 0 {
 			continue
 		}
 		u := s.usage(c.index, 0)
-		for _, b := range append(tops, remembered...) {
+		for _, b := range roots {
 			if u.of(b) == useUsed {
 				known.add(b)
 			}
