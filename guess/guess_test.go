@@ -192,15 +192,6 @@ func TestAnyTextIsWhole(t *testing.T) {
 			sign.Backup = sign.Start > 1<<20
 			list = append(list, &scan.Sign{Source: s, Offset: rnd.Int64N(1<<20) * 1024, Sign: sign})
 		}
-		l := guess.Guess(list)
-		var text bytes.Buffer
-		require.NoError(t, l.Write(&text))
-		parsed, err := metadata.Parse(text.Bytes())
-		require.NoError(t, err, "%s", text.Bytes())
-		vg, err := metadata.Decode(parsed)
-		require.NoError(t, err, "%s", text.Bytes())
-		for _, issue := range metadata.Check(vg) {
-			require.Contains(t, []string{"overlap"}, issue.Code, "%s\n%s", issue.Text, text.Bytes())
-		}
+		requireReadable(t, guess.Guess(list))
 	}
 }

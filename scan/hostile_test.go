@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"testing"
 
@@ -15,31 +14,6 @@ import (
 	"github.com/lvrescue/lvrescue/metadata"
 	"github.com/lvrescue/lvrescue/scan/block"
 )
-
-// memory is a device in memory, zeros behind its bytes.
-type memory struct {
-	b    []byte
-	size int64
-}
-
-func (m memory) Size() int64 { return m.size }
-
-func (m memory) ReadAt(p []byte, off int64) (int, error) {
-	p, eof := block.ClipRead(m.size, p, off)
-	clear(p)
-	if off < int64(len(m.b)) {
-		copy(p, m.b[off:])
-	}
-	return len(p), eof
-}
-
-func (m memory) Extents(off, n int64) iter.Seq[block.Extent] {
-	return func(yield func(block.Extent) bool) {
-		if lo, hi := block.Clip(m.size, off, n); lo < hi {
-			yield(block.Extent{Off: lo, Len: hi - lo})
-		}
-	}
-}
 
 // scanDevice scans a device that is no file.
 func scanDevice(t testing.TB, dev block.Device, history bool) *sourceScan {
@@ -68,7 +42,7 @@ func TestHostileHeaders(t *testing.T) {
 	for at := 0; at < len(b); at += metadata.MDAHeaderSize {
 		copy(b[at:], header(uint64(at/2), 1<<50))
 	}
-	s := scanDevice(t, memory{b, 1 << 40}, true)
+	s := scanDevice(t, fixtures.Disk{Start: b, Bytes: 1 << 40}, true)
 	require.LessOrEqual(t, len(s.pvs), maxHeaders)
 	require.LessOrEqual(t, s.searchBytes, int64(maxSearchBytes))
 	require.Contains(t, s.findings[len(s.findings)-1].Code, "ring-limit")
@@ -97,7 +71,7 @@ func TestHostileTexts(t *testing.T) {
 		copy(b[at:], h)
 	}
 	binary.LittleEndian.PutUint32(label[16:], metadata.Sum(label[20:512]))
-	s := scanDevice(t, memory{b, size}, false)
+	s := scanDevice(t, fixtures.Disk{Start: b, Bytes: size}, false)
 	require.Len(t, s.pvs[0].Areas, maxAreas)
 	require.Len(t, s.copies, maxTextBytes/metadata.MaxTextSize)
 	var told []string
@@ -116,7 +90,7 @@ func TestManyTexts(t *testing.T) {
 		text := fmt.Sprintf("v {\nid = \"%s\"\nseqno = 1\n}\ncontents = \"Text Format Volume Group\"\ncreation_time = 1\n", metadata.ID(fmt.Sprintf("%032d", i)))
 		b = append(b, append([]byte(text), make([]byte, metadata.SectorSize-len(text))...)...)
 	}
-	s := scanDevice(t, memory{append(make([]byte, at), b...), at + int64(len(b))}, true)
+	s := scanDevice(t, fixtures.Disk{Start: append(make([]byte, at), b...), Bytes: at + int64(len(b))}, true)
 	require.Len(t, s.copies, maxTexts)
 	require.Equal(t, "text-limit", s.findings[len(s.findings)-1].Code)
 }
@@ -135,7 +109,7 @@ func FuzzScan(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte, size int64) {
-		s := scanDevice(t, memory{b, min(max(size, block.SectorSize), 16<<20)}, true)
+		s := scanDevice(t, fixtures.Disk{Start: b, Bytes: min(max(size, block.SectorSize), 16<<20)}, true)
 		for _, pv := range s.pvs {
 			require.GreaterOrEqual(t, pv.Offset, int64(0))
 			require.LessOrEqual(t, pv.Offset, s.src.Dev.Size())
